@@ -1,0 +1,1 @@
+test_balance := backends/balance.c
