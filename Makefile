@@ -2,42 +2,65 @@
 # Copyright 2026 The Mailweir authors
 #
 # make            build/mailweir
-# make run        a working proxy before two real Dovecot servers (Ctrl-C ends it)
+# make run        a working proxy before two real Dovecot servers; Ctrl-C ends it
 # make test       everything that has to hold, twice: plain and with ASan+UBSan
 # make help       the other targets
 #
-# V=1 shows the commands; BUILD=dir and CC=clang build elsewhere and otherwise.
+# V=1 shows the commands, WERROR=1 makes warnings fatal, SANITIZE=1 builds with
+# ASan+UBSan in build-asan, CC=clang builds in build-clang, BUILD=dir elsewhere.
 
-BUILD  ?= build
-CC     ?= gcc
-CFLAGS ?= -O2 -g
-WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
-	-Wmissing-prototypes -Wcast-qual -Wvla -Wformat=2
-ifdef WERROR
-WARN   += -Werror
+VERSION := 0.1.0
+
+ifeq ($(origin CC),default)
+CC := gcc
 endif
-HARDEN := -fstack-protector-strong -fno-strict-aliasing -fPIE
-ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -I. -MMD -MP $(WARN) $(HARDEN) $(CFLAGS) $(SAN)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(SAN)
-
-# library: pkg-config name (or -l flag) : Debian package
-LIBS_DATA := $(shell tests/libs.sh flags 2>/dev/null)
-LIBS    = $(LIBS_DATA)
+CFLAGS ?= -O2 -g
 
 ifeq ($(SANITIZE),1)
-SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+VARIANT := -asan
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+else ifeq ($(SANITIZE),thread)
+VARIANT := -tsan
+SAN := -fsanitize=thread -fno-omit-frame-pointer
+else
+HARDEN := -D_FORTIFY_SOURCE=2
 endif
+ifneq ($(findstring clang,$(CC)),)
+VARIANT := $(VARIANT)-clang
+endif
+BUILD ?= build$(VARIANT)
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wcast-qual -Wvla -Wformat=2
+ifdef WERROR
+WARN += -Werror
+endif
+HARDEN += -fstack-protector-strong -fno-strict-aliasing -fPIE
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DMAILWEIR_VERSION='"$(VERSION)"' -I. \
+	-MMD -MP $(WARN) $(HARDEN) $(CFLAGS) $(SAN)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(SAN)
+LIBS := $(shell tests/libs.sh flags)
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= /etc/systemd/system
 
 ifndef V
-Q = @
+Q := @
 say = @printf '  %-7s %s\n' '$(1)' '$(2)'
 endif
 
-SRC  := $(wildcard proxy/*.c proxy/base/*.c proxy/imap/*.c backends/*.c admin/*.c)
-MAIN := proxy/main.c admin/weirctl.c
-OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAIN),$(SRC)))
+MAINS := proxy/main.c admin/weirctl.c
+SRC := $(wildcard proxy/*.c proxy/base/*.c proxy/imap/*.c backends/*.c admin/*.c)
+OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS),$(SRC)))
+BASE := $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/base/*.c))
+ALL_C := $(SRC) $(wildcard tests/unit/*.c tests/fuzz/*.c)
+ALL_H := $(wildcard proxy/*.h proxy/base/*.h proxy/imap/*.h backends/*.h \
+	admin/*.h tests/unit/*.h)
 
-.PHONY: all run test bench fuzz asan tsan format lint install deps clean help unit check e2e valgrind libs
+.PHONY: all run test check unit e2e valgrind fuzz bench asan tsan lint format \
+	install deps clean help libs
 all: $(BUILD)/mailweir
 
 $(BUILD)/mailweir: $(BUILD)/proxy/main.o $(OBJ)
@@ -53,4 +76,96 @@ $(BUILD)/%.o: %.c | libs
 libs:
 	$(Q)tests/libs.sh check
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# --- tests ---------------------------------------------------------------
+# A unit test links what tests/unit/links.mk says, and proxy/base; so a module
+# that needs more than it admits does not link.
+-include tests/unit/links.mk
+UNIT := $(sort $(basename $(notdir $(wildcard tests/unit/test_*.c))))
+UNIT_BIN := $(UNIT:%=$(BUILD)/tests/unit/%)
+
+.SECONDEXPANSION:
+$(UNIT_BIN): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o \
+    $$(patsubst %.c,$(BUILD)/%.o,$$(filter-out proxy/base/%,$$($$*))) $(BASE)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+unit: $(UNIT_BIN)
+	$(Q)RESULTS=$(BUILD)/unit.count tests/unit/run.sh $^
+
+# make unit-frame runs one of them
+unit-%: $(BUILD)/tests/unit/test_%
+	$<
+
+check:
+	$(Q)tests/check_layers.py
+	$(Q)if [ -e tests/check_settings.py ]; then tests/check_settings.py; fi
+
+# make e2e E2E='tests/e2e/test_t_tls.py -k sni' runs a part
+e2e: $(BUILD)/mailweir
+	$(Q)MAILWEIR=$(BUILD)/mailweir RESULTS=$(BUILD)/e2e.count \
+	    tests/e2e/run.sh $(E2E)
+
+test:
+	$(Q)tests/all.sh
+
+asan tsan:
+	$(Q)$(MAKE) SANITIZE=$(if $(filter asan,$@),1,thread) unit e2e
+
+valgrind: $(UNIT_BIN) $(BUILD)/mailweir
+	$(Q)WRAP='$(MEMCHECK)' RESULTS=$(BUILD)/valgrind.count \
+	    tests/unit/run.sh $(UNIT_BIN)
+	$(Q)MAILWEIR=$(BUILD)/mailweir MAILWEIR_WRAP='$(MEMCHECK)' \
+	    RESULTS=$(BUILD)/valgrind-e2e.count \
+	    tests/e2e/run.sh tests/e2e/test_b_basic.py
+MEMCHECK := valgrind -q --leak-check=full --errors-for-leak-kinds=definite \
+	--error-exitcode=99 --trace-children=yes --num-callers=20
+
+fuzz:
+	$(Q)tests/fuzz/run.sh
+
+bench:
+	@if [ -x tests/bench/run.sh ]; then exec tests/bench/run.sh; fi; \
+	    echo "bench: there is no benchmark in this tree yet"
+
+# --- the house -----------------------------------------------------------
+lint: check
+	$(Q)for f in $(SRC); do clang --analyze -Xclang -analyzer-werror \
+	    -Xclang -analyzer-output=text -std=c17 -D_GNU_SOURCE \
+	    -DMAILWEIR_VERSION='""' -I. -o /dev/null $$f || exit 1; done
+	$(Q)clang-format --dry-run -Werror $(ALL_C) $(ALL_H)
+
+format:
+	$(Q)clang-format -i $(ALL_C) $(ALL_H)
+
+run:
+	$(Q)tests/deps.sh run
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)exec tests/run_demo.py $(BUILD)/mailweir
+
+deps:
+	$(Q)tests/deps.sh
+
+install: all
+	install -D -m 755 $(BUILD)/mailweir $(DESTDIR)$(PREFIX)/sbin/mailweir
+	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/mailweir
+	[ -e $(DESTDIR)$(SYSCONFDIR)/mailweir/proxy.conf ] || install -m 644 \
+	    proxy.conf $(DESTDIR)$(SYSCONFDIR)/mailweir/proxy.conf
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/local/sbin|$(PREFIX)/sbin|' admin/dist/mailweir.service \
+	    >$(DESTDIR)$(UNITDIR)/mailweir.service
+
+clean:
+	rm -rf build build-asan build-tsan build-clang build-asan-clang
+
+help:
+	@sed -n '4,10s/^# \{0,1\}//p' Makefile
+	@echo
+	@echo 'unit e2e check   parts of make test; unit-NAME runs one unit test'
+	@echo 'asan tsan        unit and e2e on a sanitized build'
+	@echo 'valgrind         unit tests and a short e2e round under memcheck'
+	@echo 'fuzz             every fuzz target for a bounded time'
+	@echo 'lint format      analyzer and layout check; lay out all sources'
+	@echo 'deps             install what building and testing needs (Debian)'
+	@echo 'install          PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR='
+
+-include $(shell [ -d $(BUILD) ] && find $(BUILD) -name '*.d')

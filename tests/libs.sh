@@ -1,0 +1,55 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Copyright 2026 The Mailweir authors
+#
+# libs.sh - the libraries that Mailweir is built with
+#
+#	libs.sh check	name what is missing, with its Debian package
+#	libs.sh flags	the link flags
+#	libs.sh debs	the Debian packages
+#
+# A row: what for, header, link flag, Debian package.  Headers lie where the
+# compiler looks anyway in Debian, so no pkg-config is needed.
+
+rows() {
+	cat <<-'ROWS'
+	event-loop	ev.h			-lev		libev-dev
+	TLS		openssl/ssl.h		-lssl		libssl-dev
+	hashes		openssl/evp.h		-lcrypto	libssl-dev
+	configuration	confuse.h		-lconfuse	libconfuse-dev
+	DNS		ares.h			-lcares		libc-ares-dev
+	messages	msgpack.h		-lmsgpackc	libmsgpack-dev
+	patterns	pcre2.h			-lpcre2-8	libpcre2-dev
+	sandbox		seccomp.h		-lseccomp	libseccomp-dev
+	hash-tables	uthash.h		-		uthash-dev
+	unit-tests	cmocka.h		-		libcmocka-dev
+	ROWS
+}
+
+has_header() {
+	for dir in /usr/include /usr/local/include /usr/include/*-linux-gnu; do
+		[ -e "$dir/$1" ] && return 0
+	done
+	printf '#define PCRE2_CODE_UNIT_WIDTH 8\n#include <%s>\n' "$1" |
+	    "${CC:-cc}" $CPPFLAGS -E -x c - >/dev/null 2>&1
+}
+
+case ${1:-check} in
+flags)	rows | while read -r _ _ flag _; do
+		[ "$flag" = - ] || printf '%s ' "$flag"
+	done ;;
+debs)	rows | while read -r _ _ _ deb; do echo "$deb"; done | sort -u ;;
+check)	rows | {
+		missing=
+		while read -r what header _ deb; do
+			has_header "$header" && continue
+			echo "libs: $what: <$header> is missing;" \
+			    "Debian package $deb" >&2
+			missing=yes
+		done
+		[ -z "$missing" ] && exit 0
+		echo "libs: 'make deps' installs what is missing" >&2
+		exit 1
+	} ;;
+*)	echo "usage: libs.sh [check|flags|debs]" >&2; exit 2 ;;
+esac
