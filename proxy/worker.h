@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#ifndef PROXY_WORKER_H
+#define PROXY_WORKER_H
+/*
+ * worker - the process that carries sessions
+ *
+ * A single-threaded loop: listeners accept, sessions run. All that it needs
+ * comes by message: listening sockets and the log from the parent, the
+ * configuration with its files, ticket keys and decisions from control. It
+ * opens no file.
+ *
+ * A lost control is waited for: sessions go on, logins wait. A lost parent is
+ * the end: sessions get BYE at their next safe point, within WORKER_ORPHAN_S.
+ *
+ * Thread   its own; everything below is this process's.
+ */
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/deadline.h"
+#include "proxy/base/stream.h"
+#include "proxy/base/tlsctx.h"
+
+struct asked;
+struct counted_address;
+struct link;
+struct listener;
+struct received_file;
+struct session;
+struct settings_schema;
+struct snapshot;
+
+#define WORKER_ORPHAN_S 5
+
+struct worker {
+	struct ev_loop *loop;
+	unsigned index;
+	const struct settings_schema *schema;
+	struct link *parent, *control;
+	struct snapshot *snapshot;	/* NULL until the first SETTINGS */
+	struct received_file *files;	/* FILEs before their SETTINGS */
+	struct stream_loop streams;
+	struct tls_tickets tickets;
+	struct {
+		char *words;		/* before login, without AUTH= */
+		unsigned mechanisms;	/* SASL_BIT()s that backends relay */
+	} offer;
+
+	struct listener *listeners;
+	bool is_stopping;		/* nothing more is accepted */
+	bool is_paused;			/* out of descriptors or sessions */
+	ev_timer resume;		/* tries again after a pause */
+
+	struct session *sessions;	/* all that live, utlist */
+	struct session *dead;		/* the graveyard of this turn */
+	unsigned n_sessions, sessions_max;
+	struct counted_address *addresses;	/* connections by address */
+	uint64_t next_session;
+
+	struct asked *asked;		/* open questions to control */
+	uint64_t next_question;
+
+	struct deadline_class login_limit;	/* accept to login */
+	struct deadline_class idle_limit;	/* nothing moves */
+	struct deadline_class half_limit;	/* one side has closed */
+	struct deadline_class linger_limit;	/* last words go out */
+	ev_timer grace;			/* STOP: what is left ends now */
+	ev_prepare turn;		/* the end of each turn */
+};
+
+/* Runs until it is told to stop and its last session has ended. fd: the link
+ * to the parent. Returns the process's exit status. */
+int worker_main(int fd, unsigned index, const struct settings_schema *schema);
+
+/* A session has ended: accept again, if that was waited for; and if the
+ * worker is stopping and it was the last, end. */
+void worker_session_ended(struct worker *w);
+#endif
