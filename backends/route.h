@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#ifndef BACKENDS_ROUTE_H
+#define BACKENDS_ROUTE_H
+/*
+ * route - which pool a login belongs to, or why it is refused
+ *
+ * The rows "route" of the configuration in their order: the first one whose
+ * conditions all hold decides.
+ *
+ * Shapes   an absent value of the request is empty; so sni = "*" holds also
+ *          without SNI, and sni = "?*" does not. user is canonical; its
+ *          domain is what stands behind its last "@". Patterns: pattern.h;
+ *          those of domain and sni hold in either case, those of user where
+ *          users are folded.
+ * Errors   route_compile(): NULL with err, "file:line: ...". A pattern that
+ *          gives up (pattern.h) counts as not matching and is told in the
+ *          step; one gives up only by the operator's own expression.
+ * Owns     a table borrows the snapshot that its rows come from.
+ * Thread   its owner's.
+ * Not here regions, countries, tables: they come as further conditions.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proxy/base/addr.h"
+#include "proxy/base/str.h"
+
+#define ROUTE_REFUSE_NONE "[AUTHORIZATIONFAILED] No route for this user."
+
+struct conf_pool;
+struct conf_route;
+struct err;
+struct route_table;
+
+struct route_request {
+	struct str user;
+	struct addr client;
+	struct str listener;		/* its title */
+	struct str sni;
+};
+
+enum route_outcome_kind {
+	ROUTE_TO_POOL,
+	ROUTE_REFUSED,
+};
+
+struct route_outcome {
+	enum route_outcome_kind kind;
+	const struct conf_pool *pool;	/* TO_POOL */
+	const char *text;		/* REFUSED: behind "NO " */
+	const struct conf_route *route;	/* who decided; NULL: nobody did */
+};
+
+enum route_condition {
+	ROUTE_USER,
+	ROUTE_DOMAIN,
+	ROUTE_NETWORK,
+	ROUTE_LISTENER,
+	ROUTE_SNI,
+	ROUTE_ALL_HOLD,
+};
+
+/* One row that was looked at; the last one told has ALL_HOLD, if any has. */
+struct route_step {
+	const struct conf_route *route;
+	enum route_condition failed;	/* the first that did not hold */
+	bool gave_up;
+};
+
+typedef void route_explain_fn(void *arg, const struct route_step *step);
+
+struct route_table *route_compile(const struct conf_route *const *routes,
+    size_t n, bool fold_users, struct err *err);
+void route_free(struct route_table **t);
+
+/* explain may be NULL. */
+struct route_outcome route_find(const struct route_table *t,
+    const struct route_request *r, route_explain_fn *explain, void *arg);
+
+/* "network": the setting's name; "" for ALL_HOLD. */
+const char *route_condition_name(enum route_condition c);
+#endif
