@@ -92,7 +92,7 @@ enum msg_verdict msg_decode(struct str map, struct msg *m_out,
     bool *has_fd_out) __attribute__((warn_unused_result, nonnull));
 
 /* False: this type of message has no descriptor. */
-bool msg_set_fd(struct msg *m, int fd) __attribute__((warn_unused_result));
+bool msg_set_fd(struct msg *m, int fd);
 
 /* --- link ---------------------------------------------------------------- */
 
