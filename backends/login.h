@@ -164,7 +164,9 @@ struct login {
 	unsigned pending;	/* sent and not yet answered */
 	unsigned received;	/* the last thing received, for the state */
 	unsigned rounds;
+	size_t nonsync_max;	/* literals that need no "+" */
 	bool guessed;		/* the login's form came from the hint */
+	bool cancelled;		/* the client sent "*" */
 	bool hint_was_wrong;
 	bool got_bye;
 	struct buf before;	/* capabilities before login, as heard */
@@ -175,15 +177,16 @@ struct login {
 	struct buf initial;	/* built by us: secret */
 	struct buf referral_text;
 	struct login_referral referral;
-	char state[80];
+	char state[128];
 };
 
 /* request is copied, what its views show is not. */
 void login_init(struct login *l, const struct login_request *request)
     __attribute__((nonnull));
 
-/* Consumes from in, appends to out. Also called with an empty `in` it is
- * harmless. Not to be called after LOGIN_OK and LOGIN_FAILED. */
+/* Consumes from in, appends to out. An empty `in` is harmless. Not to be
+ * called after LOGIN_STARTTLS (before login_tls_done()), LOGIN_OK and
+ * LOGIN_FAILED. */
 enum login_verdict login_feed(struct login *l, struct buf *in,
     struct buf *out) __attribute__((warn_unused_result, nonnull));
 
@@ -192,7 +195,7 @@ enum login_verdict login_tls_done(struct login *l, struct buf *out)
     __attribute__((warn_unused_result, nonnull));
 
 /* After LOGIN_CHALLENGE: the client's line, "*" when it cancels. What is not
- * base64 is sent as "*". */
+ * base64 is sent as "*". Write out, then feed. */
 void login_respond(struct login *l, struct str base64, struct buf *out)
     __attribute__((nonnull));
 
