@@ -12,6 +12,7 @@
  * Owns     nothing: all belongs to the snapshot (proxy/base/settings.h).
  */
 #include "proxy/base/settings.h"
+#include "proxy/base/user.h"
 
 struct conf_listener;	/* proxy/conf.h; settings_name() tells its name */
 

@@ -81,7 +81,7 @@ enum settings_type {
 	SETTINGS_SIZE,		/* 4096 8k 2m 1g */
 	SETTINGS_STRING,
 	SETTINGS_STRINGS,
-	SETTINGS_PATH,		/* a file that is not read; a choice's word stays */
+	SETTINGS_PATH,		/* a file that is not read, or a choice's word */
 	SETTINGS_FILE,		/* a file that is read */
 	SETTINGS_SECRET,	/* the same, without the newline at its end */
 	SETTINGS_ADDRESS,	/* host:port, [ip]:port, *:port */
@@ -123,7 +123,7 @@ struct settings_row {
 };
 
 /* A check that one row cannot make; fails by settings_fault(). */
-typedef bool settings_check_fn(const struct settings *s, const void *section,
+typedef bool settings_check_fn(struct settings *s, const void *section,
     struct err *err);
 
 struct settings_section {
@@ -181,6 +181,14 @@ bool settings_fault(const struct settings *s, const void *section,
     const char *key, struct err *err, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* For checks: the same text, but the snapshot is good nevertheless. */
+void settings_warn(struct settings *s, const void *section, const char *key,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+typedef void settings_visit_text_fn(void *arg, const char *text);
+void settings_warnings(const struct settings *s,
+    settings_visit_text_fn *visit, void *arg);
+
 /* True when the text had this setting; false when it has its default. */
 bool settings_given(const struct settings *s, const void *section,
     const char *key);
@@ -201,7 +209,4 @@ void settings_files(const struct settings *s, settings_visit_file_fn *visit,
 typedef void settings_visit_name_fn(void *arg, const char *name);
 void settings_fixed_changes(const struct settings *was,
     const struct settings *now, settings_visit_name_fn *visit, void *arg);
-
-/* Appends the settings part of proxy.conf(5), in mdoc, from the rows. */
-void settings_manual(const struct settings_schema *schema, struct buf *out);
 #endif

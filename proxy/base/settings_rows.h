@@ -20,6 +20,7 @@
  *	SECTION(name, KIND, doc)	a section begins; KIND: TOP ONE MANY TITLED
  *	SETTING(section, TYPE, name, default, flags, doc)
  *	SETTING_RANGE(section, TYPE, name, default, min, max, flags, doc)
+ *	SETTING_PATH(section, enum, name, default, flags, doc)
  *	SETTING_CHOICE(section, enum, name, default, flags, doc)
  *	SETTING_SET(section, enum, name, default, flags, doc)
  *	SETTING_REF(section, target, name, flags, doc)
@@ -39,6 +40,7 @@
 #undef SECTION
 #undef SETTING
 #undef SETTING_RANGE
+#undef SETTING_PATH
 #undef SETTING_CHOICE
 #undef SETTING_SET
 #undef SETTING_REF
@@ -54,7 +56,6 @@
 #define SETTINGS_FIELD_SIZE(f)		uint64_t f##_bytes;
 #define SETTINGS_FIELD_STRING(f)	const char *f;
 #define SETTINGS_FIELD_STRINGS(f)	struct settings_strings f;
-#define SETTINGS_FIELD_PATH(f)		const char *f;
 #define SETTINGS_FIELD_FILE(f)		struct settings_file f;
 #define SETTINGS_FIELD_SECRET(f)	struct settings_file f;
 #define SETTINGS_FIELD_ADDRESS(f)	struct settings_address f;
@@ -66,7 +67,6 @@
 #define SETTINGS_NAME_SIZE(f)		f##_bytes
 #define SETTINGS_NAME_STRING(f)		f
 #define SETTINGS_NAME_STRINGS(f)	f
-#define SETTINGS_NAME_PATH(f)		f
 #define SETTINGS_NAME_FILE(f)		f
 #define SETTINGS_NAME_SECRET(f)		f
 #define SETTINGS_NAME_ADDRESS(f)	f
@@ -111,6 +111,7 @@
 #define SETTING(s, type, f, preset, flags, doc)	SETTINGS_FIELD_##type(f)
 #define SETTING_RANGE(s, type, f, preset, min, max, flags, doc) \
 	SETTINGS_FIELD_##type(f)
+#define SETTING_PATH(s, e, f, preset, flags, doc)	const char *f;
 #define SETTING_CHOICE(s, e, f, preset, flags, doc)	enum e f;
 #define SETTING_SET(s, e, f, preset, flags, doc)	unsigned f;
 #define SETTING_REF(s, to, f, flags, doc)	const struct conf_##to *f;
@@ -148,6 +149,10 @@
 	  .offset = offsetof(struct conf_##s, SETTINGS_NAME_##type_(f)), \
 	  .preset = (preset_), .min = (min_), .max = (max_), \
 	  .flags = (flags_), .doc = (doc_) },
+#define SETTING_PATH(s, e, f, preset_, flags_, doc_) \
+	{ .name = #f, .type = SETTINGS_PATH, \
+	  .offset = offsetof(struct conf_##s, f), .preset = (preset_), \
+	  .flags = (flags_), .choices = words_##e, .doc = (doc_) },
 #define SETTING_CHOICE(s, e, f, preset_, flags_, doc_) \
 	{ .name = #f, .type = SETTINGS_CHOICE, \
 	  .offset = offsetof(struct conf_##s, f), .preset = (preset_), \
