@@ -1,2 +1,4 @@
 test_balance := backends/balance.c
 test_route := backends/route.c backends/pattern.c
+test_place := backends/place.c
+test_tickets := admin/tickets.c
