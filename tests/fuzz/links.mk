@@ -1,0 +1,1 @@
+fuzz_ipc := proxy/ipc_codec.c
