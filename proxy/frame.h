@@ -32,7 +32,7 @@
 #include <stdint.h>
 
 #define FRAME_COMMANDS 8	/* followed by tag; more are only counted */
-#define FRAME_TAIL 24		/* longest end of a line that matters */
+#define FRAME_TAIL 23		/* "{" 19 digits "+}" CR */
 
 enum frame_side {
 	FRAME_CLIENT,
@@ -59,7 +59,7 @@ struct frame_line {
 	uint32_t tag;			/* hash of the first word */
 	uint8_t part, form, word;	/* enums of frame.c */
 	uint8_t name_n;			/* length of the second word, so far */
-	uint8_t tail_n;			/* FRAME_TAIL: or more */
+	uint8_t tail_n;			/* FRAME_TAIL means: or more */
 	char tail[FRAME_TAIL];		/* the last bytes of the line */
 };
 

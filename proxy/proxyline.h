@@ -70,9 +70,11 @@ enum proxyline_verdict proxyline_parse(const char *p, size_t n,
     struct proxyline *out, size_t *used_out, struct err *err)
     __attribute__((warn_unused_result));
 
-/* Appends a version 2 header that ends with its checksum. LOCAL (health
- * checks) says nothing else. False when it would pass PROXYLINE_MAX or the
- * buffer's bound; then nothing is appended. */
+/* Appends a version 2 header that ends with its checksum. LOCAL (for health
+ * checks) is a bare header: nothing else in line is looked at. For TCP both
+ * addresses must be there; where their families differ the IPv4 one goes
+ * IPv4-mapped. False when the header would pass PROXYLINE_MAX or the buffer's
+ * bound; then nothing is appended. */
 bool proxyline_build_v2(struct buf *out, const struct proxyline *line)
     __attribute__((warn_unused_result));
 #endif

@@ -1,1 +1,3 @@
 fuzz_ipc := proxy/ipc_codec.c
+fuzz_frame := proxy/frame.c
+fuzz_proxyline := proxy/proxyline.c

@@ -6,3 +6,6 @@ test_ipc := proxy/ipc.c proxy/ipc_codec.c
 test_reply := proxy/imap/reply.c
 test_quote := proxy/imap/quote.c
 test_caps := proxy/imap/caps.c proxy/imap/quote.c
+test_frame := proxy/frame.c
+test_proxyline := proxy/proxyline.c
+test_crc32c :=
