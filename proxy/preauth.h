@@ -112,6 +112,7 @@ void preauth_greet(const struct preauth *p, struct buf *out);
 enum preauth_verdict preauth_feed(struct preauth *p, struct buf *in,
     struct buf *out) __attribute__((warn_unused_result));
 
+/* NULL while no login is open. */
 const struct ident *preauth_ident(const struct preauth *p);
 
 /* Relayed mechanisms: sends the backend's challenge (base64, may be empty)
