@@ -9,3 +9,4 @@ test_caps := proxy/imap/caps.c proxy/imap/quote.c
 test_frame := proxy/frame.c
 test_proxyline := proxy/proxyline.c
 test_crc32c :=
+test_resolve := backends/resolve.c
