@@ -12,6 +12,7 @@
  * A .def has these rows:
  *
  *	CHOICES(enum)			a list of words begins; makes the enum
+ *					and the table <enum>_words
  *	CHOICE(ATOM, "word")
  *	CHOICES_END(enum)
  *	WORDS(enum)			the same for an enum declared elsewhere
@@ -101,7 +102,9 @@
 #undef SETTINGS_MAKE_STRUCTS
 #define CHOICES(e)		enum e {
 #define CHOICE(atom, word)	atom,
-#define CHOICES_END(e)		};
+#define CHOICES_END(e) \
+	}; \
+	extern const struct settings_choice e##_words[];
 #define WORDS(e)
 #define WORD(atom, word)
 #define WORDS_END(e)
@@ -133,10 +136,10 @@
 #define HOURS(n)	(SECS(3600) * (n))
 #define KIB(n)		(UINT64_C(n) * 1024)
 #define MIB(n)		(KIB(1024) * (n))
-#define CHOICES(e)		static const struct settings_choice words_##e[] = {
+#define CHOICES(e)		const struct settings_choice e##_words[] = {
 #define CHOICE(atom, text)	{ text, atom },
 #define CHOICES_END(e)		{ NULL, 0 } };
-#define WORDS(e)		CHOICES(e)
+#define WORDS(e)		static CHOICES(e)
 #define WORD(atom, text)	CHOICE(atom, text)
 #define WORDS_END(e)		CHOICES_END(e)
 #define SECTION(s, kind, text) \
@@ -152,15 +155,15 @@
 #define SETTING_PATH(s, e, f, preset_, flags_, doc_) \
 	{ .name = #f, .type = SETTINGS_PATH, \
 	  .offset = offsetof(struct conf_##s, f), .preset = (preset_), \
-	  .flags = (flags_), .choices = words_##e, .doc = (doc_) },
+	  .flags = (flags_), .choices = e##_words, .doc = (doc_) },
 #define SETTING_CHOICE(s, e, f, preset_, flags_, doc_) \
 	{ .name = #f, .type = SETTINGS_CHOICE, \
 	  .offset = offsetof(struct conf_##s, f), .preset = (preset_), \
-	  .flags = (flags_), .choices = words_##e, .doc = (doc_) },
+	  .flags = (flags_), .choices = e##_words, .doc = (doc_) },
 #define SETTING_SET(s, e, f, preset_, flags_, doc_) \
 	{ .name = #f, .type = SETTINGS_SET, \
 	  .offset = offsetof(struct conf_##s, f), .preset = (preset_), \
-	  .flags = (flags_), .choices = words_##e, .doc = (doc_) },
+	  .flags = (flags_), .choices = e##_words, .doc = (doc_) },
 #define SETTING_REF(s, to, f, flags_, doc_) \
 	{ .name = #f, .type = SETTINGS_REF, \
 	  .offset = offsetof(struct conf_##s, f), .preset = "", \

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+/*
+ * settings_print - a snapshot as text again
+ */
+#include <stdlib.h>
+
+#include "proxy/base/addr.h"
+#include "proxy/base/buf.h"
+#include "proxy/base/settings_parts.h"
+
+/* In double quotes; in single ones where libConfuse would see an escape or
+ * an environment variable. */
+static void print_string(const char *text, struct buf *out)
+{
+	if (!strpbrk(text, "\\\"$")) {
+		buf_printf(out, "\"%s\"", text);
+		return;
+	}
+	buf_puts(out, "'");
+	for (const char *p = text; *p; p++) {
+		if (*p == '\\' || *p == '\'')
+			buf_puts(out, "\\");
+		buf_append(out, p, 1);
+	}
+	buf_puts(out, "'");
+}
+
+static void print_network(const struct net *n, struct buf *out)
+{
+	char ip[ADDR_IP_MAX];
+
+	buf_printf(out, "\"%s/%u\"", addr_ip(&n->addr, ip), n->bits);
+}
+
+static const char *word_of(const struct settings_choice *c, unsigned value)
+{
+	while (c->value != value)
+		c++;
+	return c->word;
+}
+
+static void print_set(const struct settings_row *row, unsigned bits,
+    struct buf *out)
+{
+	const char *before = " ";
+
+	for (const struct settings_choice *c = row->choices; c->word; c++)
+		if (bits & 1u << c->value) {
+			buf_printf(out, "%s%s", before, c->word);
+			before = ", ";
+		}
+}
+
+static void print_refs(const void *field, struct buf *out)
+{
+	const struct {
+		const void *const *v;
+		size_t n;
+	} *refs = field;
+
+	for (size_t i = 0; i < refs->n; i++)
+		buf_printf(out, "%s%s", i ? ", " : " ",
+		    settings_name(refs->v[i]));
+}
+
+static void print_list(const struct settings_row *row, const void *field,
+    struct buf *out)
+{
+	const struct settings_strings *strings = field;
+	const struct settings_addresses *addresses = field;
+	const struct settings_networks *networks = field;
+
+	buf_puts(out, "{");
+	if (row->type == SETTINGS_SET)
+		print_set(row, *(const unsigned *)field, out);
+	else if (row->type == SETTINGS_REFS)
+		print_refs(field, out);
+	else if (row->type == SETTINGS_STRINGS)
+		for (size_t i = 0; i < strings->n; i++) {
+			buf_puts(out, i ? ", " : " ");
+			print_string(strings->v[i], out);
+		}
+	else if (row->type == SETTINGS_ADDRESSES)
+		for (size_t i = 0; i < addresses->n; i++) {
+			buf_puts(out, i ? ", " : " ");
+			print_string(addresses->v[i].text, out);
+		}
+	else
+		for (size_t i = 0; i < networks->n; i++) {
+			buf_puts(out, i ? ", " : " ");
+			print_network(&networks->v[i], out);
+		}
+	buf_puts(out, " }");
+}
+
+void settings_print_field(const struct settings_row *row, const void *data,
+    struct buf *out)
+{
+	const void *field = (const char *)data + row->offset;
+	const void *ref;
+
+	switch (row->type) {
+	case SETTINGS_BOOL:
+		buf_puts(out, *(const bool *)field ? "yes" : "no");
+		return;
+	case SETTINGS_UINT:
+		settings_print_number(row->type, *(const uint32_t *)field,
+		    out);
+		return;
+	case SETTINGS_DURATION:
+	case SETTINGS_SIZE:
+		settings_print_number(row->type, *(const uint64_t *)field,
+		    out);
+		return;
+	case SETTINGS_STRING:
+	case SETTINGS_PATH:
+		print_string(*(const char *const *)field, out);
+		return;
+	case SETTINGS_FILE:
+	case SETTINGS_SECRET:
+		print_string(((const struct settings_file *)field)->path,
+		    out);
+		return;
+	case SETTINGS_ADDRESS:
+		print_string(((const struct settings_address *)field)->text,
+		    out);
+		return;
+	case SETTINGS_CHOICE:
+		buf_puts(out, word_of(row->choices,
+		    *(const unsigned *)field));
+		return;
+	case SETTINGS_REF:
+		ref = *(const void *const *)field;
+		buf_puts(out, ref ? settings_name(ref) : "\"\"");
+		return;
+	case SETTINGS_STRINGS:
+	case SETTINGS_ADDRESSES:
+	case SETTINGS_NETWORKS:
+	case SETTINGS_SET:
+	case SETTINGS_REFS:
+		print_list(row, field, out);
+		return;
+	}
+}
+
+static void print_source(const struct part *part, size_t row,
+    struct buf *out)
+{
+	const struct raws *raws = &part->raws[row];
+
+	if (raws->n == 0)
+		buf_puts(out, "\t# default");
+	else
+		buf_printf(out, "\t# %s:%d", raws->v[0].file,
+		    raws->v[0].line);
+}
+
+static void print_part(const struct part *part, struct buf *out,
+    bool with_sources)
+{
+	const struct settings_section *def = part->def;
+	bool is_top = def->kind == SETTINGS_TOP;
+	const char *name = settings_name(part->data);
+
+	if (!is_top)
+		buf_printf(out, "%s%s%s {\n", def->name, name[0] ? " " : "",
+		    name);
+	for (size_t i = 0; i < def->n_rows; i++) {
+		buf_printf(out, "%s%s = ", is_top ? "" : "\t",
+		    def->rows[i].name);
+		settings_print_field(&def->rows[i], part->data, out);
+		if (with_sources)
+			print_source(part, i, out);
+		buf_puts(out, "\n");
+	}
+	if (!is_top)
+		buf_puts(out, "}\n");
+}
+
+void settings_print(const struct settings *s, struct buf *out,
+    bool with_sources)
+{
+	for (size_t i = 0; i < s->schema->n_sections; i++)
+		for (const struct part *p = s->groups[i].first; p;
+		    p = p->next)
+			print_part(p, out, with_sources);
+}
+
+static void compare_part(const struct part *was, const struct part *now,
+    settings_visit_name_fn *visit, void *arg)
+{
+	const struct settings_section *def = was->def;
+	struct buf a, b;
+	char name[160];
+
+	buf_init(&a, 0);
+	buf_init(&b, 0);
+	for (size_t i = 0; i < def->n_rows; i++) {
+		if (!(def->rows[i].flags & SETTINGS_FIXED))
+			continue;
+		buf_clear(&a);
+		buf_clear(&b);
+		settings_print_field(&def->rows[i], was->data, &a);
+		settings_print_field(&def->rows[i], now->data, &b);
+		if (str_eq(buf_view(&a), buf_view(&b)))
+			continue;
+		settings_row_name(was, def->rows[i].name, name, sizeof name);
+		visit(arg, name);
+	}
+	buf_fini(&a);
+	buf_fini(&b);
+}
+
+void settings_fixed_changes(const struct settings *was,
+    const struct settings *now, settings_visit_name_fn *visit, void *arg)
+{
+	for (size_t i = 0; i < was->schema->n_sections; i++)
+		for (const struct part *p = was->groups[i].first; p;
+		    p = p->next) {
+			const void *other = settings_find(now, p->def,
+			    settings_name(p->data));
+			if (other && p->def->kind != SETTINGS_MANY)
+				compare_part(p, part_of(other), visit, arg);
+		}
+}
