@@ -10,3 +10,4 @@ test_frame := proxy/frame.c
 test_proxyline := proxy/proxyline.c
 test_crc32c :=
 test_resolve := backends/resolve.c
+test_sandbox := proxy/sandbox.c
