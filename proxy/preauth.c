@@ -268,6 +268,13 @@ static bool looks_like_http(struct str line)
 	return false;
 }
 
+/* "<" would be legal, but no client uses it, and a browser that was sent here
+ * must not find markup in what we echo. */
+static bool is_fit_tag(struct str tag)
+{
+	return tag.n <= PREAUTH_TAG_MAX && !memchr(tag.p, '<', tag.n);
+}
+
 /*
  * Reads "tag SP name" and says what command that is. NULL: it was refused
  * and answered, and *verdict_out holds.
@@ -278,7 +285,7 @@ static const struct row *find_command(struct preauth *p, struct lex *l,
 	const struct row *row = NULL;
 	struct str tag, name;
 
-	if (!lex_tag(l, &tag) || tag.n > PREAUTH_TAG_MAX ||
+	if (!lex_tag(l, &tag) || !is_fit_tag(tag) ||
 	    (!lex_end(l) && *l->at != ' ')) {
 		*verdict_out = preauth_bad(p, out, "Invalid tag.");
 		return NULL;
@@ -293,9 +300,11 @@ static const struct row *find_command(struct preauth *p, struct lex *l,
 		if (str_ieq(name, str_from(rows[i].name)))
 			row = &rows[i];
 	if (!row)
-		*verdict_out = preauth_bad(p, out, "Unknown, or not before login.");
+		*verdict_out = preauth_bad(p, out,
+		    "Unknown, or not before login.");
 	else if (row->when == IN_CLEAR && !p->config->starttls)
-		*verdict_out = preauth_bad(p, out, "STARTTLS is not offered here.");
+		*verdict_out = preauth_bad(p, out,
+		    "STARTTLS is not offered here.");
 	else if (row->when == PRIVATE && !p->config->plaintext_ok)
 		*verdict_out = preauth_answer(p, out,
 		    "NO [PRIVACYREQUIRED] Log in over TLS only.");
@@ -391,7 +400,8 @@ enum preauth_verdict preauth_feed(struct preauth *p, struct buf *in,
 {
 	enum preauth_verdict verdict = PREAUTH_MORE;
 
-	while (in->len && p->expect < EXPECT_DECISION && verdict == PREAUTH_MORE)
+	while (verdict == PREAUTH_MORE && in->len &&
+	    p->expect < EXPECT_DECISION)
 		verdict = feed_once(p, in, out);
 	/* Whoever sent these bytes was not protected by TLS: they are not
 	 * read after it (RFC 9051 6.2.1). */
@@ -483,7 +493,8 @@ enum preauth_verdict preauth_refuse(struct preauth *p, const char *reply,
 {
 	must(is_login_open(p));
 	enum preauth_verdict verdict = p->is_cancelled ?
-	    preauth_bad(p, out, "Authentication cancelled.") : preauth_answer(p, out, reply);
+	    preauth_bad(p, out, "Authentication cancelled.") :
+	    preauth_answer(p, out, reply);
 	if (verdict == PREAUTH_MORE && counts && is_spent_by_failure(p))
 		return bye_failed(p, out);
 	return verdict;

@@ -73,10 +73,10 @@ struct preauth_config {
 
 enum preauth_verdict {
 	PREAUTH_MORE,		/* ate what it could */
-	PREAUTH_STARTTLS,	/* the OK is in out; the rest of in was dropped */
+	PREAUTH_STARTTLS,	/* OK is in out; what was left in in, dropped */
 	PREAUTH_LOGIN,		/* preauth_ident() is complete */
 	PREAUTH_RESPONSE,	/* preauth_response() is there */
-	PREAUTH_REFUSED,	/* a login was answered NO here; preauth_why() */
+	PREAUTH_REFUSED,	/* a login was answered NO; preauth_why() */
 	PREAUTH_LOGOUT,		/* BYE and OK are in out */
 	PREAUTH_ABUSE,		/* preauth_why(); BYE is in out, or nothing */
 };

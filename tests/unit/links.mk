@@ -11,3 +11,9 @@ test_proxyline := proxy/proxyline.c
 test_crc32c :=
 test_resolve := backends/resolve.c
 test_sandbox := proxy/sandbox.c
+test_lex := proxy/imap/lex.c
+test_command := proxy/imap/command.c proxy/imap/lex.c
+test_sasl := proxy/imap/sasl.c
+test_id := proxy/imap/id.c proxy/imap/lex.c proxy/imap/quote.c
+test_preauth := proxy/preauth.c proxy/preauth_sasl.c proxy/imap/command.c \
+	proxy/imap/id.c proxy/imap/lex.c proxy/imap/quote.c proxy/imap/sasl.c
