@@ -33,10 +33,12 @@ struct settings_schema;
 struct snapshot;
 
 #define WORKER_ORPHAN_S 5
+#define WORKER_FREE_PIPES 16
 
 struct worker {
 	struct ev_loop *loop;
 	unsigned index;
+	unsigned n_workers;
 	const struct settings_schema *schema;
 	struct link *parent, *control;
 	struct snapshot *snapshot;	/* NULL until the first SETTINGS */
@@ -51,6 +53,7 @@ struct worker {
 	struct listener *listeners;
 	bool is_stopping;		/* nothing more is accepted */
 	bool is_paused;			/* out of descriptors or sessions */
+	bool has_told_pause;
 	ev_timer resume;		/* tries again after a pause */
 
 	struct session *sessions;	/* all that live, utlist */
@@ -58,6 +61,9 @@ struct worker {
 	unsigned n_sessions, sessions_max;
 	struct counted_address *addresses;	/* connections by address */
 	uint64_t next_session;
+
+	int free_pipes[WORKER_FREE_PIPES][2];	/* empty, for splice */
+	unsigned n_free_pipes;
 
 	struct asked *asked;		/* open questions to control */
 	uint64_t next_question;
@@ -70,9 +76,14 @@ struct worker {
 	ev_prepare turn;		/* the end of each turn */
 };
 
+struct worker_start {
+	const struct settings_schema *schema;	/* admin/ knows it, we not */
+	unsigned n_workers;			/* who share limits.sessions */
+};
+
 /* Runs until it is told to stop and its last session has ended. fd: the link
  * to the parent. Returns the process's exit status. */
-int worker_main(int fd, unsigned index, const struct settings_schema *schema);
+int worker_main(int fd, unsigned index, const struct worker_start *start);
 
 /* A session has ended: accept again, if that was waited for; and if the
  * worker is stopping and it was the last, end. */

@@ -10,14 +10,22 @@
  *	mark    = "{" / "}" / "(" / ")" / "=" / "+=" / ","
  *
  * libConfuse counts two lines for one that ends in a comment, drops a "*"
- * or "+" outside quotes, and takes "\." in double quotes for ".", which would
- * make a wider pattern than the operator wrote. All three in silence.
+ * or "+" outside quotes, takes "\." in double quotes for ".", which would
+ * make a wider pattern than the operator wrote, and does not miss the last
+ * "}". All four in silence.
  */
 #include "proxy/base/err.h"
 #include "proxy/base/settings_parts.h"
 
+struct open {
+	char mark;		/* "{" or "(" */
+	int line;
+};
+
 struct lex {
 	char *p, *end;
+	struct open open[3];	/* a section, a list in it; one too many */
+	size_t n_open;
 	const char *file;
 	int line;
 	struct err *err;
@@ -104,6 +112,30 @@ static bool skip_word(struct lex *l)
 	return true;
 }
 
+static bool open_mark(struct lex *l)
+{
+	size_t most = sizeof l->open / sizeof l->open[0];
+
+	if (l->n_open == most)
+		return fault(l, l->line, "too many \"{\" one in another; "
+		    "expected a \"}\"");
+	l->open[l->n_open++] = (struct open){ *l->p++, l->line };
+	return true;
+}
+
+static bool close_mark(struct lex *l)
+{
+	char mark = *l->p++ == '}' ? '{' : '(';
+
+	if (l->n_open && l->open[l->n_open - 1].mark == mark) {
+		l->n_open--;
+		return true;
+	}
+	return fault(l, l->line, mark == '{' ?
+	    "\"}\" without \"{\"; expected a setting or a section" :
+	    "\")\" without \"(\"; expected a setting or a section");
+}
+
 static bool next(struct lex *l)
 {
 	char c = peek(l, 0), d = peek(l, 1);
@@ -121,6 +153,10 @@ static bool next(struct lex *l)
 	if (c == '*' || (c == '+' && d != '='))
 		return fault(l, l->line, "\"*\" or \"+\" outside of quotes; "
 		    "expected the value in quotes");
+	if (c == '{' || c == '(')
+		return open_mark(l);
+	if (c == '}' || c == ')')
+		return close_mark(l);
 	if (c == '\n')
 		l->line++;
 	else if (c == '\r')
@@ -131,7 +167,8 @@ static bool next(struct lex *l)
 
 bool settings_lex(char *text, size_t n, const char *file, struct err *err)
 {
-	struct lex l = { text, text + n, file, 1, err };
+	struct lex l = { .p = text, .end = text + n, .file = file,
+		.line = 1, .err = err };
 
 	for (char *p = text; p < l.end; p++) {
 		unsigned char c = (unsigned char)*p;
@@ -144,5 +181,10 @@ bool settings_lex(char *text, size_t n, const char *file, struct err *err)
 	while (l.p < l.end)
 		if (!next(&l))
 			return false;
-	return true;
+	if (l.n_open == 0)
+		return true;
+	struct open *o = &l.open[l.n_open - 1];
+	return fault(&l, o->line, o->mark == '{' ?
+	    "\"{\" is not closed; expected \"}\"" :
+	    "\"(\" is not closed; expected \")\"");
 }

@@ -172,6 +172,8 @@ static const struct {
 	    "\", which is no list; expected \"=\"" },
 	{ "found duplicate title", "a section of this kind with the name \"",
 	    "\" is there already; expected another name" },
+	{ "missing parenthesis for function", "no \"(\" behind \"",
+	    "\"; expected include(\"file\")" },
 	{ "unexpected token", "\"", "\" stands in the wrong place; expected a "
 	    "setting or a value" },
 };

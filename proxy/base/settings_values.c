@@ -360,6 +360,8 @@ static struct raws preset_raws(struct settings *s, const char *preset)
 static bool set_one(struct settings *s, const struct settings_row *row,
     const char *text, void *field, struct err *err)
 {
+	const struct settings_choice *word;
+
 	switch (row->type) {
 	case SETTINGS_BOOL:
 		return set_bool(text, field, err);
@@ -371,7 +373,8 @@ static bool set_one(struct settings *s, const struct settings_row *row,
 		*(const char **)field = text;
 		return true;
 	case SETTINGS_PATH:
-		*(const char **)field = find_word(row->choices, text) ? text :
+		word = find_word(row->choices, text);
+		*(const char **)field = word ? word->word :
 		    settings_path(s, text);
 		return true;
 	case SETTINGS_FILE:

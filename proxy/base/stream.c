@@ -205,7 +205,8 @@ void stream_adopt(struct stream *s, int fd)
 	must(!stream_is_open(s));
 	ev_io_set(&s->io, fd, 0);
 	s->error = 0;
-	s->is_handshaking = s->is_drained = false;
+	s->is_drained = true;	/* an event will tell when there is something */
+	s->is_handshaking = s->wants_write = false;
 	s->has_eof = s->has_shutdown = false;
 }
 
@@ -377,7 +378,7 @@ void stream_shutdown(struct stream *s)
 void stream_want(struct stream *s, bool read)
 {
 	int want = (read && !s->has_eof ? EV_READ : 0) |
-	    (s->out ? EV_WRITE : 0);
+	    (s->out || s->wants_write ? EV_WRITE : 0);
 	struct ev_loop *loop = s->loop->loop;
 
 	if (!stream_is_open(s))

@@ -73,6 +73,7 @@ struct stream {
 	bool is_drained;		/* the last recv() left nothing */
 	bool has_eof;			/* nothing more will be read */
 	bool has_shutdown;		/* nothing more may be written */
+	bool wants_write;		/* the owner writes to the socket itself */
 };
 
 /* chunk: what a read takes at most; 16 KiB or more. */

@@ -39,6 +39,19 @@ void tlsctx_error(struct err *err)
 	ERR_clear_error();
 }
 
+void tlsctx_warm_up(void)
+{
+	unsigned char random[16];
+	SSL_CTX *ctx;
+
+	OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS |
+	    OPENSSL_INIT_LOAD_CONFIG, NULL);
+	ctx = SSL_CTX_new(TLS_method());
+	if (!ctx || RAND_bytes(random, sizeof random) != 1)
+		die("OpenSSL cannot be initialised");
+	SSL_CTX_free(ctx);
+}
+
 /* --- PEM from memory --------------------------------------------------- */
 
 static BIO *pem_bio(struct str pem)

@@ -37,6 +37,10 @@ struct tls_tickets {
 	unsigned char keys[TLS_TICKET_KEYS][TLS_TICKET_KEY_BYTES];
 };
 
+/* Has OpenSSL load all that it would load later: its configuration, random
+ * numbers, algorithms. Before a process gives up opening files. */
+void tlsctx_warm_up(void);
+
 /* The newest key seals from now on; the oldest is dropped. The same key
  * again changes nothing. */
 void tls_tickets_add(struct tls_tickets *t,

@@ -58,31 +58,44 @@ static bool to_number(struct str s, uint64_t max, uint64_t *out)
 	return s.n > 0;
 }
 
-/* resp-text = ["[" resp-text-code "]" SP] text
- *
- * The code ends at the first "]" that is not inside a quoted string. A code
- * that never ends is taken as text. */
-static void parse_resp_text(struct reply *r, struct str s)
+/* Where the code that begins at s.p[0] ends, at its "]"; s.n: nowhere.
+ * Brackets in it nest or do not: [REFERRAL imap://[::1]/], [X a[b]. */
+static size_t code_end(struct str s, bool nested)
 {
 	bool quoted = false;
-	size_t i;
+	unsigned depth = 0;
 
-	r->text = s;
-	if (s.n == 0 || s.p[0] != '[')
-		return;
-	for (i = 1; i < s.n; i++) {
-		if (quoted && s.p[i] == '\\' && i + 1 < s.n)
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+
+		if (quoted && c == '\\')
 			i++;
-		else if (s.p[i] == '"')
+		else if (c == '"')
 			quoted = !quoted;
-		else if (s.p[i] == ']' && !quoted)
-			break;
+		else if (c == '[' && !quoted && (nested || i == 0))
+			depth++;
+		else if (c == ']' && !quoted && --depth == 0)
+			return i;
 	}
-	if (i == s.n)
+	return s.n;
+}
+
+/* resp-text = ["[" resp-text-code "]" SP] text
+ *
+ * A code that never ends is taken as text. */
+static void parse_resp_text(struct reply *r, struct str s)
+{
+	r->text = s;
+	if (!str_starts(s, STR("[")))
 		return;
-	r->code_args = (struct str){ s.p + 1, i - 1 };
+	size_t end = code_end(s, true);
+	if (end == s.n)
+		end = code_end(s, false);
+	if (end == s.n)
+		return;
+	r->code_args = (struct str){ s.p + 1, end - 1 };
 	r->code = take_word(&r->code_args);
-	r->text = str_skip(s, i + 1);
+	r->text = str_skip(s, end + 1);
 	if (str_starts(r->text, STR(" ")))
 		r->text = str_skip(r->text, 1);
 }

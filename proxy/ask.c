@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#include "proxy/ask.h"
+
+#include "backends/conf.h"
+#include "proxy/base/err.h"
+#include "proxy/base/mem.h"
+#include "proxy/conf.h"
+#include "proxy/ipc.h"
+#include "proxy/prelogin.h"
+#include "proxy/session.h"
+#include "proxy/snapshot.h"
+#include "proxy/worker.h"
+#include "utlist.h"
+
+static void send_decide(const struct session *s)
+{
+	const struct prelogin *p = s->prelogin;
+	const struct ident *who = preauth_ident(p->preauth);
+	char client[ADDR_TEXT_MAX];
+
+	link_send_decide(s->worker->control, &(struct msg_decide){
+	    .question = p->asked.question,
+	    .session = s->id,
+	    .user = who->canonical,
+	    .mechanism = str_from(sasl_mech_name(who->mech)),
+	    .client_address = str_from(addr_text(&s->client_addr, client)),
+	    .listener = str_from(s->listener->conf->name),
+	    .sni = str_from(p->server_name),
+	    .tls = stream_is_tls(&s->client),
+	    .excluded = buf_view(&p->excluded),
+	    .failure = str_from(p->failure_text) });
+}
+
+void ask_decide(struct session *s)
+{
+	struct worker *w = s->worker;
+	struct asked *a = &s->prelogin->asked;
+
+	must(!a->session);
+	a->session = s;
+	a->question = w->next_question++;
+	HASH_ADD(hh, w->asked, question, sizeof a->question, a);
+	s->prelogin->answer = ANSWER_OPEN;
+	if (w->control)
+		send_decide(s);
+}
+
+static void close_question(struct worker *w, struct asked *a)
+{
+	HASH_DEL(w->asked, a);
+	a->session = NULL;
+}
+
+static void send_release(const struct session *s)
+{
+	if (s->worker->control)
+		link_send_release(s->worker->control,
+		    &(struct msg_release){ .session = s->id });
+}
+
+void ask_cancel(struct session *s)
+{
+	struct asked *a = &s->prelogin->asked;
+
+	if (!a->session)
+		return;
+	close_question(s->worker, a);
+	send_release(s);	/* the answer may be a grant, on its way here */
+}
+
+void ask_released(struct session *s)
+{
+	if (!s->has_lease)
+		return;
+	s->has_lease = false;
+	send_release(s);
+}
+
+static void take_grant(struct session *s, const struct msg_grant *g)
+{
+	struct prelogin *p = s->prelogin;
+	struct arena *a = p->attempt;
+
+	s->has_lease = true;
+	snapshot_unref(&s->chosen_in);
+	s->chosen_in = snapshot_ref(s->worker->snapshot);
+	s->chosen = snapshot_find_backend(s->chosen_in, g->backend);
+	if (!addr_parse(&p->address, g->address))
+		s->chosen = NULL;
+	p->login_as = arena_str(a, g->user);
+	p->master_user = arena_str(a, g->master_user);
+	p->master_password = arena_str(a, g->master_password);
+	p->hint = arena_str(a, g->capabilities);
+	p->connect_s = snapshot_connect_seconds(s->chosen_in, g->pool);
+	p->allowed_s = (double)g->deadline_ms / 1000;
+	p->answer = ANSWER_GRANT;
+}
+
+void ask_answered(struct worker *w, const struct msg *m)
+{
+	/* the question is the first field of all three */
+	uint64_t question = m->type == MSG_GRANT ? m->grant.question :
+	    m->type == MSG_REFUSE ? m->refuse.question : m->wait.question;
+	struct asked *a;
+
+	HASH_FIND(hh, w->asked, &question, sizeof question, a);
+	if (!a)
+		return;	/* its session has ended; ask_cancel() told control */
+	struct session *s = a->session;
+	struct prelogin *p = s->prelogin;
+	close_question(w, a);
+	if (m->type == MSG_GRANT) {
+		take_grant(s, &m->grant);
+	} else if (m->type == MSG_REFUSE) {
+		p->refusal = arena_str(p->attempt, m->refuse.text);
+		p->refusal_reason = arena_str(p->attempt, m->refuse.reason);
+		p->answer = ANSWER_REFUSE;
+	} else {
+		p->wait_s = (double)m->wait.ms / 1000;
+		p->answer = ANSWER_WAIT;
+	}
+	session_run(s);
+}
+
+static void send_session(struct worker *w, const struct session *s)
+{
+	char client[ADDR_TEXT_MAX];
+	struct str user = s->prelogin ?
+	    preauth_ident(s->prelogin->preauth)->canonical : str_from(s->user);
+	double age = ev_now(w->loop) - s->accepted_at;
+
+	link_send_session(w->control, &(struct msg_session){
+	    .session = s->id,
+	    .user = user,
+	    .backend = str_from(s->chosen ? s->chosen->name : ""),
+	    .client_address = str_from(addr_text(&s->client_addr, client)),
+	    .listener = str_from(s->listener->conf->name),
+	    .since_ms = (uint64_t)((ev_time() - age) * 1000) });
+}
+
+void ask_resync(struct worker *w)
+{
+	struct asked *a, *tmp;
+	struct session *s;
+	uint64_t n = 0;
+
+	DL_FOREACH(w->sessions, s) {
+		if (!s->has_lease)
+			continue;
+		send_session(w, s);
+		n++;
+	}
+	link_send_synced(w->control, &(struct msg_synced){ .sessions = n });
+	HASH_ITER(hh, w->asked, a, tmp)
+		send_decide(a->session);
+}

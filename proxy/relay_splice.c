@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#include "proxy/relay_splice.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/relay.h"
+#include "proxy/worker.h"
+
+#define SPLICE_BYTES (64 * 1024)
+#define SPLICES_MAX 16
+
+struct pipe {
+	int read_fd, write_fd;	/* 0: none, for 0 is never a pipe here */
+	size_t n;		/* bytes in it */
+};
+
+struct relay_pipes {
+	struct pipe side[2];	/* by whose bytes they carry */
+};
+
+static bool pipe_take(struct worker *w, struct pipe *p)
+{
+	int fds[2];
+
+	if (w->n_free_pipes) {
+		w->n_free_pipes--;
+		fds[0] = w->free_pipes[w->n_free_pipes][0];
+		fds[1] = w->free_pipes[w->n_free_pipes][1];
+	} else if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0) {
+		return false;
+	}
+	*p = (struct pipe){ .read_fd = fds[0], .write_fd = fds[1] };
+	return true;
+}
+
+static void pipe_close(struct pipe *p)
+{
+	if (p->read_fd) {
+		close(p->read_fd);
+		close(p->write_fd);
+	}
+	*p = (struct pipe){ 0 };
+}
+
+/* An empty pipe serves the next who needs one. */
+static void pipe_give_back(struct worker *w, struct pipe *p)
+{
+	if (w->n_free_pipes == WORKER_FREE_PIPES) {
+		pipe_close(p);
+		return;
+	}
+	w->free_pipes[w->n_free_pipes][0] = p->read_fd;
+	w->free_pipes[w->n_free_pipes][1] = p->write_fd;
+	w->n_free_pipes++;
+	*p = (struct pipe){ 0 };
+}
+
+bool relay_splice_is_possible(const struct session *s)
+{
+	return !s->client.ssl && !s->backend.ssl &&
+	    !stream_has_input(&s->client) && !stream_has_input(&s->backend);
+}
+
+static enum stream_verdict fill(struct stream *from, struct pipe *p)
+{
+	for (;;) {
+		ssize_t n = splice(from->io.fd, NULL, p->write_fd, NULL,
+		    SPLICE_BYTES, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+		if (n > 0) {
+			p->n += (size_t)n;
+			return STREAM_OK;
+		}
+		if (n == 0) {
+			from->has_eof = true;
+			return STREAM_EOF;
+		}
+		if (errno == EAGAIN)
+			return STREAM_AGAIN;
+		if (errno != EINTR) {
+			from->error = errno;
+			return STREAM_FAILED;
+		}
+	}
+}
+
+/* False: the receiver takes no more now, or has failed. */
+static bool drain(struct pipe *p, struct stream *to)
+{
+	while (p->n) {
+		ssize_t n = splice(p->read_fd, NULL, to->io.fd, NULL, p->n,
+		    SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+		if (n > 0)
+			p->n -= (size_t)n;
+		else if (n < 0 && errno == EAGAIN)
+			return false;
+		else if (n < 0 && errno != EINTR) {
+			to->error = errno;
+			return false;
+		}
+	}
+	return true;
+}
+
+static enum stream_verdict run(struct session *s, enum frame_side side,
+    struct pipe *p)
+{
+	struct stream *from = side == FRAME_CLIENT ? &s->client : &s->backend;
+	struct stream *to = side == FRAME_CLIENT ? &s->backend : &s->client;
+
+	for (int i = 0; i < SPLICES_MAX; i++) {
+		if (stream_unsent(to) || to->has_shutdown || !drain(p, to))
+			break;
+		if (from->has_eof)
+			return STREAM_EOF;
+		size_t before = p->n;
+		enum stream_verdict v = fill(from, p);
+		if (v != STREAM_OK)
+			return v;
+		*(side == FRAME_CLIENT ? &s->c2b_bytes : &s->b2c_bytes) +=
+		    p->n - before;
+		relay_touch(s);
+	}
+	return STREAM_AGAIN;
+}
+
+enum stream_verdict relay_splice(struct session *s, enum frame_side side)
+{
+	struct stream *to = side == FRAME_CLIENT ? &s->backend : &s->client;
+
+	if (!s->pipes)
+		s->pipes = mem_alloc(sizeof *s->pipes);
+	struct pipe *p = &s->pipes->side[side];
+	if (!p->read_fd && !pipe_take(s->worker, p))
+		return relay_copy(s, side);
+	enum stream_verdict v = run(s, side, p);
+	to->wants_write = p->n > 0;
+	if (p->n == 0)
+		pipe_give_back(s->worker, p);
+	return v;
+}
+
+bool relay_is_blocked(const struct session *s, enum frame_side side)
+{
+	const struct stream *to =
+	    side == FRAME_CLIENT ? &s->backend : &s->client;
+
+	return stream_unsent(to) || to->has_shutdown || to->wants_write;
+}
+
+void relay_pipes_free(struct relay_pipes **pp)
+{
+	struct relay_pipes *pipes = *pp;
+
+	if (!pipes)
+		return;
+	*pp = NULL;
+	pipe_close(&pipes->side[0]);
+	pipe_close(&pipes->side[1]);
+	free(pipes);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#include "proxy/snapshot.h"
+
+#include <stdlib.h>
+
+#include "proxy/base/err.h"
+#include "proxy/base/mem.h"
+#include "proxy/base/tlsctx.h"
+#include "proxy/conf.h"
+#include "uthash.h"
+
+struct known_backend {
+	const struct conf_backend *conf;
+	struct tls_client *tls;
+	UT_hash_handle hh;	/* by title */
+};
+
+struct snapshot {
+	unsigned n_refs;
+	struct settings *settings;
+	struct snapshot_listener *listeners;
+	size_t n_listeners;
+	struct known_backend *all;	/* array */
+	size_t n_backends;
+	struct known_backend *by_name;	/* hash over it */
+};
+
+static bool add_listener(struct snapshot_listener *l,
+    const struct conf_listener *conf, struct tls_tickets *tickets,
+    struct err *err)
+{
+	size_t n = conf->certificates.n;
+
+	l->conf = conf;
+	if (conf->tls == CONF_TLS_NONE || n == 0)
+		return true;
+	struct tls_pair *pairs = mem_alloc(n * sizeof *pairs);
+	for (size_t i = 0; i < n; i++) {
+		const struct conf_tls *t = conf->certificates.v[i];
+		pairs[i] = (struct tls_pair){ .name = t->name,
+			.certificate = t->certificate.data,
+			.key = t->key.data, .client_ca = t->client_ca.data,
+			.min_version = 10 + (int)t->min_version,
+			.ciphers = t->ciphers,
+			.ciphersuites = t->ciphersuites };
+		l->asks_certificate |= t->client_ca.data.n > 0;
+	}
+	l->tls = tls_server_new(pairs, n, tickets, err);
+	free(pairs);
+	return l->tls != NULL;
+}
+
+static void add_backends(struct snapshot *s)
+{
+	const struct conf_backend *const *all =
+	    conf_backend_all(s->settings, &s->n_backends);
+
+	s->all = mem_alloc(s->n_backends * sizeof *s->all);
+	for (size_t i = 0; i < s->n_backends; i++) {
+		struct known_backend *b = &s->all[i];
+		b->conf = all[i];
+		HASH_ADD_KEYPTR(hh, s->by_name, b->conf->name,
+		    strlen(b->conf->name), b);
+	}
+}
+
+static void destroy(struct snapshot *s)
+{
+	HASH_CLEAR(hh, s->by_name);
+	for (size_t i = 0; i < s->n_backends; i++)
+		tls_client_free(&s->all[i].tls);
+	for (size_t i = 0; i < s->n_listeners; i++)
+		tls_server_free(&s->listeners[i].tls);
+	free(s->all);
+	free(s->listeners);
+	settings_unref(&s->settings);
+	free(s);
+}
+
+struct snapshot *snapshot_new(struct settings *settings,
+    struct tls_tickets *tickets, struct err *err)
+{
+	struct snapshot *s = mem_alloc(sizeof *s);
+	size_t n;
+	const struct conf_listener *const *all =
+	    conf_listener_all(settings, &n);
+
+	s->n_refs = 1;
+	s->settings = settings;
+	s->listeners = mem_alloc(n * sizeof *s->listeners);
+	for (; s->n_listeners < n; s->n_listeners++)
+		if (!add_listener(&s->listeners[s->n_listeners],
+			all[s->n_listeners], tickets, err)) {
+			destroy(s);
+			return NULL;
+		}
+	add_backends(s);
+	return s;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+	s->n_refs++;
+	return s;
+}
+
+void snapshot_unref(struct snapshot **sp)
+{
+	struct snapshot *s = *sp;
+
+	if (!s)
+		return;
+	*sp = NULL;
+	must(s->n_refs > 0);
+	if (--s->n_refs == 0)
+		destroy(s);
+}
+
+const struct conf_limits *snapshot_limits(const struct snapshot *s)
+{
+	return conf_limits(s->settings);
+}
+
+const struct conf_relay *snapshot_relay(const struct snapshot *s)
+{
+	return conf_relay(s->settings);
+}
+
+const struct conf_auth *snapshot_auth(const struct snapshot *s)
+{
+	return conf_auth(s->settings);
+}
+
+const struct conf_log *snapshot_log(const struct snapshot *s)
+{
+	return conf_log(s->settings);
+}
+
+double snapshot_connect_seconds(const struct snapshot *s, struct str pool)
+{
+	size_t n;
+	const struct conf_pool *const *all = conf_pool_all(s->settings, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(str_from(all[i]->name), pool))
+			return (double)all[i]->connect_timeout_ms / 1000;
+	return 5;
+}
+
+const struct snapshot_listener *snapshot_find_listener(
+    const struct snapshot *s, struct str name)
+{
+	for (size_t i = 0; i < s->n_listeners; i++)
+		if (str_eq(str_from(s->listeners[i].conf->name), name))
+			return &s->listeners[i];
+	return NULL;
+}
+
+static struct known_backend *find_backend(const struct snapshot *s,
+    struct str name)
+{
+	struct known_backend *b;
+
+	HASH_FIND(hh, s->by_name, name.p, name.n, b);
+	return b;
+}
+
+const struct conf_backend *snapshot_find_backend(const struct snapshot *s,
+    struct str name)
+{
+	struct known_backend *b = name.n ? find_backend(s, name) : NULL;
+
+	return b ? b->conf : NULL;
+}
+
+struct tls_client *snapshot_tls_client(struct snapshot *s,
+    const struct conf_backend *conf, struct err *err)
+{
+	struct known_backend *b = find_backend(s, str_from(conf->name));
+
+	must(b && b->conf == conf);
+	if (!b->tls)
+		b->tls = tls_client_new(&(struct tls_peer){
+		    .name = conf->name,
+		    .ca = conf->ca.data,
+		    .certificate = conf->certificate.data,
+		    .key = conf->key.data,
+		    .host = *conf->tls_name ? conf->tls_name :
+			conf->address.host,
+		    .verify = conf->verify,
+		    .min_version = 10 + (int)conf->tls_min_version }, err);
+	return b->tls;
+}
