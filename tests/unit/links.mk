@@ -17,3 +17,9 @@ test_sasl := proxy/imap/sasl.c
 test_id := proxy/imap/id.c proxy/imap/lex.c proxy/imap/quote.c
 test_preauth := proxy/preauth.c proxy/preauth_sasl.c proxy/imap/command.c \
 	proxy/imap/id.c proxy/imap/lex.c proxy/imap/quote.c proxy/imap/sasl.c
+LOGIN := backends/login.c backends/login_send.c backends/login_id.c \
+	backends/login_failure.c proxy/imap/reply.c proxy/imap/quote.c \
+	proxy/imap/caps.c
+test_login := $(LOGIN)
+test_login_failure := $(LOGIN)
+test_login_wire := $(LOGIN)
