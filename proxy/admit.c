@@ -91,7 +91,7 @@ static void take_header(struct session *s, const struct proxyline *line)
 	if (line->kind == PROXYLINE_LOCAL)
 		return;
 	s->client_addr = line->source;
-	s->local_addr = line->destination;
+	s->prelogin->local_addr = line->destination;
 	s->has_proxied_tls = line->tls.is_on;
 	size_t n = line->authority.n;
 	if (n < sizeof s->prelogin->server_name)

@@ -13,6 +13,16 @@
 #include "proxy/snapshot.h"
 #include "proxy/worker.h"
 
+/* The bits of auth.mechanisms are those of sasl.h. */
+_Static_assert((int)CONF_MECHANISM_PLAIN == SASL_PLAIN &&
+    (int)CONF_MECHANISM_LOGIN == SASL_LOGIN &&
+    (int)CONF_MECHANISM_EXTERNAL == SASL_EXTERNAL &&
+    (int)CONF_MECHANISM_SCRAM_SHA_1 == SASL_SCRAM_SHA_1 &&
+    (int)CONF_MECHANISM_SCRAM_SHA_256 == SASL_SCRAM_SHA_256 &&
+    (int)CONF_MECHANISM_XOAUTH2 == SASL_XOAUTH2 &&
+    (int)CONF_MECHANISM_OAUTHBEARER == SASL_OAUTHBEARER,
+    "two lists of mechanisms differ");
+
 #define READ_BYTES 4096
 #define OUT_MAX (128 * 1024)
 
@@ -22,6 +32,7 @@ void frontend_init(struct session *s)
 	struct prelogin *p = mem_alloc(sizeof *p);
 
 	s->prelogin = p;
+	p->tls_cipher = "";
 	p->arena = arena_new(PRELOGIN_ARENA_MAX);
 	buf_init(&p->in, limits->pipelined_bytes + 4 * READ_BYTES);
 	buf_init(&p->out, OUT_MAX);
@@ -79,7 +90,7 @@ static void keep_tls_info(struct session *s)
 
 	stream_tls_info(&s->client, &info);
 	s->tls_version = info.version;
-	s->tls_cipher = info.cipher;
+	s->prelogin->tls_cipher = info.cipher;
 	keep_server_name(s, info.server_name);
 	if (s->listener->asks_certificate && info.peer_name.n &&
 	    info.peer_name.n < PRELOGIN_NAME_MAX)

@@ -52,6 +52,8 @@ struct prelogin {
 	struct preauth_config config;
 	bool wants_starttls, has_starttls;
 	bool is_greeted;
+	struct addr local_addr;		/* where the client came in */
+	const char *tls_cipher;
 	char server_name[PRELOGIN_NAME_MAX];	/* SNI */
 	char external[PRELOGIN_NAME_MAX];	/* the certificate's user */
 	unsigned failed_logins;

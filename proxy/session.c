@@ -21,7 +21,7 @@
 #include "utlist.h"
 
 /* An idle session's memory, but for OpenSSL's part. */
-_Static_assert(sizeof(struct session) <= 800, "struct session has grown");
+_Static_assert(sizeof(struct session) <= 600, "struct session has grown");
 
 static const struct {
 	const char *word;
@@ -81,7 +81,7 @@ void session_start(struct worker *w, const struct snapshot_listener *listener,
 	s->snapshot = snapshot_ref(w->snapshot);
 	s->listener = listener;
 	s->client_addr = *client;
-	s->tls_version = s->tls_cipher = "";
+	s->tls_version = "";
 	s->accepted_at = ev_now(w->loop);
 	stream_init(&s->client, &w->streams, on_stream, s);
 	stream_init(&s->backend, &w->streams, on_stream, s);
@@ -211,16 +211,17 @@ static void end(struct session *s)
 	relay_pipes_free(&s->pipes);
 	stream_close(&s->backend);
 	deadline_stop(&s->deadline);
-	stream_shutdown(&s->client);
 	session_enter(s, STAGE_LINGER);
+	(void)stream_flush(&s->client);
+	bool unsent = stream_unsent(&s->client) > 0;
 	/* Closing while the peer's bytes are unread would send RST, and take
 	 * the last words with it. */
-	if (s->client.error || s->client.has_eof ||
-	    (!spoke && !stream_unsent(&s->client))) {
+	if (s->client.error || (!unsent && (s->client.has_eof || !spoke))) {
 		bury(s);
 		return;
 	}
-	deadline_start(stream_unsent(&s->client) ? &s->worker->half_limit :
+	stream_shutdown(&s->client);
+	deadline_start(unsent ? &s->worker->half_limit :
 	    &s->worker->linger_limit, &s->deadline);
 	session_run(s);
 }

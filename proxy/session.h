@@ -68,13 +68,12 @@ struct session {
 	struct session *prev, *next;	/* the worker's list of all */
 	struct stream client, backend;
 	struct deadline deadline;
-	struct addr client_addr, local_addr;
+	struct addr client_addr;
 	struct prelogin *prelogin;	/* NULL once relaying */
 	const struct conf_backend *chosen;	/* of the snapshot granted under */
 	struct snapshot *chosen_in;
 	char *user;			/* canonical; set by a login */
 	const char *tls_version;	/* of the client, static text */
-	const char *tls_cipher;
 	double accepted_at, login_at, active_at;
 	uint64_t c2b_bytes, b2c_bytes;	/* relayed */
 	struct relay_pipes *pipes;	/* opaque mode between plain legs */

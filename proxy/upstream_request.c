@@ -17,9 +17,9 @@ static void find_local_address(struct session *s)
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof sa;
 
-	if (s->local_addr.sa.sa_family == AF_UNSPEC &&
+	if (s->prelogin->local_addr.sa.sa_family == AF_UNSPEC &&
 	    getsockname(s->client.io.fd, (struct sockaddr *)&sa, &len) == 0)
-		addr_from_sockaddr(&s->local_addr, (struct sockaddr *)&sa, len);
+		addr_from_sockaddr(&s->prelogin->local_addr, (struct sockaddr *)&sa, len);
 }
 
 /* Takes one quoted string off the front of *rest, its escapes undone in a
@@ -72,8 +72,8 @@ static void fill_id(struct session *s, struct login_id *id)
 		.session_id = str_from(p->session_text),
 		.client_ip = str_from(addr_ip(&s->client_addr, p->client_ip)),
 		.client_port = (uint16_t)addr_port(&s->client_addr),
-		.connected_ip = str_from(addr_ip(&s->local_addr, p->local_ip)),
-		.connected_port = (uint16_t)addr_port(&s->local_addr),
+		.connected_ip = str_from(addr_ip(&s->prelogin->local_addr, p->local_ip)),
+		.connected_port = (uint16_t)addr_port(&s->prelogin->local_addr),
 		.connected_name = str_from(p->server_name),
 		.client_has_tls = stream_is_tls(&s->client) ||
 		    s->has_proxied_tls,
@@ -141,7 +141,7 @@ bool upstream_request_header(struct session *s, struct buf *out)
 	struct proxyline line = {
 		.kind = PROXYLINE_TCP,
 		.source = s->client_addr,
-		.destination = s->local_addr,
+		.destination = s->prelogin->local_addr,
 		.authority = str_from(s->prelogin->server_name),
 		.unique_id = str_from(s->prelogin->session_text),
 		.tls = {
@@ -150,7 +150,7 @@ bool upstream_request_header(struct session *s, struct buf *out)
 			.had_cert = has_name,
 			.is_verified = has_name,
 			.version = str_from(s->tls_version),
-			.cipher = str_from(s->tls_cipher),
+			.cipher = str_from(s->prelogin->tls_cipher),
 			.cn = str_from(s->prelogin->external),
 		},
 	};

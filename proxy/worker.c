@@ -75,16 +75,14 @@ static void set_limits(struct worker *w)
 {
 	const struct conf_limits *limits = snapshot_limits(w->snapshot);
 	const struct conf_log *log = snapshot_log(w->snapshot);
-	struct rlimit fds = { .rlim_cur = 1024 };
 
 	log_set_form(log->format, log->level);
 	w->login_limit.length_s = (double)limits->login_timeout_ms / 1000;
 	w->idle_limit.length_s =
 	    (double)snapshot_relay(w->snapshot)->idle_timeout_ms / 1000;
-	getrlimit(RLIMIT_NOFILE, &fds);
-	/* two descriptors a session; what is there now keeps its share */
-	uint64_t most = fds.rlim_cur > 2 * OTHER_FDS ?
-	    (fds.rlim_cur - OTHER_FDS) / 2 : 1;
+	/* two descriptors a session */
+	uint64_t most = w->fds_max > 2 * OTHER_FDS ?
+	    (w->fds_max - OTHER_FDS) / 2 : 1;
 	uint64_t share = limits->sessions / w->n_workers +
 	    (limits->sessions % w->n_workers != 0);
 	w->sessions_max = (unsigned)(share < most ? share : most);
@@ -399,9 +397,12 @@ int worker_main(int fd, unsigned index, const struct worker_start *start)
 {
 	struct worker w = { .index = index, .schema = start->schema,
 		.n_workers = start->n_workers };
+	struct rlimit fds = { .rlim_cur = 1024 };
 	struct err err = { "" };
 
 	signal(SIGPIPE, SIG_IGN);
+	getrlimit(RLIMIT_NOFILE, &fds);
+	w.fds_max = fds.rlim_cur;
 	log_set_role("worker");
 	w.loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
 	if (!w.loop)

@@ -39,6 +39,7 @@ struct worker {
 	struct ev_loop *loop;
 	unsigned index;
 	unsigned n_workers;
+	uint64_t fds_max;		/* descriptors that it may have */
 	const struct settings_schema *schema;
 	struct link *parent, *control;
 	struct snapshot *snapshot;	/* NULL until the first SETTINGS */
