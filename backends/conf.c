@@ -14,19 +14,13 @@ static bool check_auth(struct settings *s, const void *section,
     struct err *err)
 {
 	const struct conf_auth *a = section;
-	const unsigned external = 1u << CONF_MECHANISM_EXTERNAL;
 
 	if (strpbrk(a->default_domain, "@ \t"))
 		return settings_fault(s, a, "default_domain", err,
 		    "\"%.80s\" is not a domain; expected one like example.org",
 		    a->default_domain);
-	if (a->backend_login == CONF_BACKEND_LOGIN_PASS) {
-		if (a->mechanisms & external)
-			return settings_fault(s, a, "mechanisms", err,
-			    "EXTERNAL brings no password to pass on; expected "
-			    "backend_login = master");
+	if (a->backend_login == CONF_BACKEND_LOGIN_PASS)
 		return true;
-	}
 	if (!a->master_user[0])
 		return settings_fault(s, a, "backend_login", err,
 		    "master without a master user; expected master_user");
@@ -34,10 +28,9 @@ static bool check_auth(struct settings *s, const void *section,
 		return settings_fault(s, a, "backend_login", err,
 		    "master without a password; expected "
 		    "master_password_file");
-	if (a->mechanisms != external)
-		return settings_fault(s, a, "mechanisms", err,
-		    "with backend_login = master nobody checks passwords; "
-		    "expected { EXTERNAL }");
+	if (!(a->mechanisms & 1u << CONF_MECHANISM_EXTERNAL))
+		settings_warn(s, a, "backend_login", "master has no effect "
+		    "without EXTERNAL in mechanisms");
 	return true;
 }
 

@@ -27,3 +27,8 @@ test_decide := backends/decide.c backends/farm.c backends/balance.c \
 	backends/route.c backends/pattern.c backends/place.c \
 	backends/resolve.c backends/conf.c proxy/conf.c admin/conf.c \
 	proxy/imap/caps.c proxy/imap/quote.c
+test_user :=
+test_base64 :=
+test_settings := admin/conf.c backends/conf.c proxy/conf.c backends/pattern.c
+test_settings_errors := admin/conf.c backends/conf.c proxy/conf.c \
+	backends/pattern.c
