@@ -1,3 +1,8 @@
 fuzz_ipc := proxy/ipc_codec.c
 fuzz_frame := proxy/frame.c
 fuzz_proxyline := proxy/proxyline.c
+fuzz_reply := proxy/imap/reply.c proxy/imap/caps.c proxy/imap/quote.c
+fuzz_login := backends/login.c backends/login_send.c backends/login_id.c \
+	backends/login_failure.c proxy/imap/reply.c proxy/imap/quote.c \
+	proxy/imap/caps.c
+fuzz_settings := admin/conf.c backends/conf.c proxy/conf.c backends/pattern.c
