@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#include "admin/load.h"
+
+#include "admin/conf.h"
+#include "proxy/base/err.h"
+#include "proxy/base/tlsctx.h"
+#include "proxy/conf.h"
+#include "proxy/ipc.h"
+#include "proxy/snapshot.h"
+
+/* Children get the files by message. */
+#define FILE_MAX_BYTES (IPC_FRAME_MAX / 2)
+#define FILES_MAX_BYTES (IPC_QUEUE_MAX / 2)
+
+struct sum {
+	size_t bytes;
+	const struct settings_file *too_big;
+};
+
+static void add_file(void *arg, const struct settings_file *f)
+{
+	struct sum *sum = arg;
+
+	sum->bytes += f->data.n;
+	if (f->data.n > FILE_MAX_BYTES)
+		sum->too_big = f;
+}
+
+static bool check_files(const struct settings *s, struct err *err)
+{
+	struct sum sum = { 0 };
+
+	settings_files(s, add_file, &sum);
+	if (sum.too_big)
+		return err_set(err, "%s: %zu bytes; expected %u at most",
+		    sum.too_big->path, sum.too_big->data.n, FILE_MAX_BYTES);
+	if (sum.bytes > FILES_MAX_BYTES)
+		return err_set(err, "the files of all settings have %zu "
+		    "bytes; expected %u at most", sum.bytes, FILES_MAX_BYTES);
+	return true;
+}
+
+static bool check_tls(struct settings *s, struct err *err)
+{
+	struct tls_tickets tickets = { 0 };
+	struct snapshot *snapshot = snapshot_new(settings_ref(s), &tickets,
+	    err);
+	size_t n;
+
+	if (!snapshot)
+		return false;
+	const struct conf_backend *const *all = conf_backend_all(s, &n);
+	bool is_good = true;
+	for (size_t i = 0; i < n && is_good; i++)
+		if (all[i]->tls != CONF_TLS_NONE)
+			is_good = snapshot_tls_client(snapshot, all[i], err);
+	snapshot_unref(&snapshot);
+	return is_good;
+}
+
+struct settings *load_settings(const char *path, struct err *err)
+{
+	struct settings *s = settings_load(path, &conf_schema, err);
+
+	if (s && (!check_files(s, err) || !check_tls(s, err)))
+		settings_unref(&s);
+	return s;
+}
