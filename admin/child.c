@@ -23,13 +23,14 @@ static _Noreturn void become(const struct child *c, int fd)
 {
 	static const int ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGUSR1,
 		SIGUSR2, SIGPIPE };
-	char index[16];
+	char index[16], n_workers[16];
 	struct err err;
 	sigset_t none;
 
 	for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
 		signal(ignored[i], SIG_IGN);
 	signal(SIGCHLD, SIG_DFL);
+	dup2(STDIN_FILENO, STDOUT_FILENO);	/* /dev/null */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (fd != CHILD_FD)
@@ -43,9 +44,10 @@ static _Noreturn void become(const struct child *c, int fd)
 		_exit(CHILD_EXIT_SETUP);
 	}
 	snprintf(index, sizeof index, "%u", c->index);
+	snprintf(n_workers, sizeof n_workers, "%u", c->n_workers);
 	/* The program that runs, also when its file was replaced. */
 	execl("/proc/self/exe", "mailweir", "--role", c->role, "--index",
-	    index, (char *)NULL);
+	    index, "--workers", n_workers, (char *)NULL);
 	fprintf(stderr, "mailweir: %s: exec: %s\n", c->role, strerror(errno));
 	_exit(CHILD_EXIT_SETUP);
 }

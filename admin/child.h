@@ -42,7 +42,7 @@ typedef void child_message_fn(struct child *c, const struct msg *m);
 
 struct child {
 	const char *role;		/* "control" or "worker" */
-	unsigned index;
+	unsigned index, n_workers;
 	const struct privileges *privileges;
 	child_fn *on_started;		/* the link is new: tell it all */
 	child_message_fn *on_message;

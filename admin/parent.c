@@ -403,6 +403,7 @@ static void start_children(struct parent *p)
 		p->workers[i] = (struct child){
 			.role = "worker",
 			.index = i,
+			.n_workers = p->n_workers,
 			.privileges = &p->privileges,
 			.on_started = on_worker_started,
 			.on_message = on_message,

@@ -101,8 +101,13 @@ static int check(const char *path, bool shows)
 	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int run_role(const char *role, unsigned index)
+static int run_role(const char *role, unsigned index, unsigned n_workers)
 {
+	const struct worker_start start = {
+		.schema = &conf_schema,
+		.n_workers = n_workers,
+	};
+
 	privileges_harden();
 	if (strcmp(role, "control") == 0) {
 		log_set_role("control");
@@ -110,7 +115,7 @@ static int run_role(const char *role, unsigned index)
 	}
 	if (strcmp(role, "worker") == 0) {
 		log_set_role("worker");
-		return worker_main(CHILD_FD, index, &conf_schema);
+		return worker_main(CHILD_FD, index, &start);
 	}
 	die("--role %s: expected control or worker", role);
 }
@@ -125,10 +130,11 @@ int main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ "role", required_argument, NULL, 'R' },
 		{ "index", required_argument, NULL, 'I' },
+		{ "workers", required_argument, NULL, 'W' },
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *path = MAILWEIR_CONF, *role = NULL;
-	unsigned index = 0;
+	unsigned index = 0, n_workers = 1;
 	int mode = 0, c;
 
 	while ((c = getopt_long(argc, argv, "c:tTVh", options, NULL)) != -1) {
@@ -151,6 +157,9 @@ int main(int argc, char **argv)
 		case 'I':
 			index = (unsigned)strtoul(optarg, NULL, 10);
 			break;
+		case 'W':
+			n_workers = (unsigned)strtoul(optarg, NULL, 10);
+			break;
 		default:
 			fputs(usage_text, stderr);
 			return EXIT_FAILURE;
@@ -162,6 +171,6 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	if (role)
-		return run_role(role, index);
+		return run_role(role, index, n_workers);
 	return mode ? check(path, mode == 'T') : parent_main(path);
 }
