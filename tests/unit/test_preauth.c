@@ -197,7 +197,8 @@ static const struct dialogue commands[] = {
 		    " AUTH=LOGIN AUTH=SCRAM-SHA-1 AUTH=SCRAM-SHA-256"
 		    " AUTH=XOAUTH2 AUTH=OAUTHBEARER\r\n"
 		    "a OK CAPABILITY completed.\r\n"),
-		C("a CAPABILITY x\r\n", "a BAD Invalid arguments.\r\n"), END } },
+		C("a CAPABILITY x\r\n", "a BAD Invalid arguments.\r\n"),
+		END } },
 	{ "capability in the clear", CLEAR, {
 		C("a capability\r\n", "* CAPABILITY " CLEAR_CAPS "\r\n"
 		    "a OK CAPABILITY completed.\r\n"), END } },
@@ -206,7 +207,8 @@ static const struct dialogue commands[] = {
 		    " AUTH=SCRAM-SHA-256\r\na OK CAPABILITY completed.\r\n"),
 		C("a LOGIN jan {6}\r\n",
 		    "a NO [CANNOT] LOGIN is disabled, use AUTHENTICATE.\r\n"),
-		C("a AUTHENTICATE PLAIN\r\n", "a NO Unsupported mechanism.\r\n"),
+		C("a AUTHENTICATE PLAIN\r\n",
+		    "a NO Unsupported mechanism.\r\n"),
 		END } },
 	{ "noop and a bare LF", OPEN, {
 		C("a NOOP\nb nOOp\r\n", "a OK NOOP completed.\r\n"
@@ -396,7 +398,8 @@ static const struct dialogue sasl[] = {
 		C("t AUTHENTICATE CRAM-MD5\r\n",
 		    "t NO Unsupported mechanism.\r\n"),
 		C("t AUTHENTICATE\r\n", "t BAD Invalid arguments.\r\n"),
-		C("t AUTHENTICATE PLAIN x y\r\n", "t BAD Invalid arguments.\r\n"),
+		C("t AUTHENTICATE PLAIN x y\r\n",
+		    "t BAD Invalid arguments.\r\n"),
 		END } },
 	{ "SCRAM is relayed", OPEN, {
 		/* n,,n=Jan,r=abc */
@@ -427,7 +430,8 @@ static const struct dialogue sasl[] = {
 		ANSWERED("*"), END } },
 	{ "XOAUTH2 and OAUTHBEARER", OPEN, {
 		/* user=jan^Aauth=Bearer t^A^A */
-		CV("t AUTHENTICATE XOAUTH2 dXNlcj1qYW4BYXV0aD1CZWFyZXIgdAEB\r\n",
+		CV("t AUTHENTICATE XOAUTH2 "
+		    "dXNlcj1qYW4BYXV0aD1CZWFyZXIgdAEB\r\n",
 		    "", LOGIN),
 		WHO("XOAUTH2 user=jan canonical=jan@example.org authcid=jan "
 		    "authzid= password= "
@@ -529,8 +533,8 @@ static const struct dialogue foreign[] = {
 		END } },
 	{ "TLS", CLEAR, { CV("\x16\x03\x01", "", ABUSE),
 		BECAUSE("TLS where plain IMAP is spoken"), END } },
-	{ "GET as a tag", OPEN, { C("GET NOOP\r\n", "GET OK NOOP completed.\r\n"),
-		END } },
+	{ "GET as a tag", OPEN, {
+		C("GET NOOP\r\n", "GET OK NOOP completed.\r\n"), END } },
 };
 
 static void test_preauth_is_silent_to_http(void **state)
@@ -554,7 +558,8 @@ static const struct dialogue budgets[] = {
 		    FIFTY FIFTY, "+ \r\n* BYE [TOOBIG] Line too long.\r\n",
 		    ABUSE), END } },
 	{ "tag", OPEN, {
-		C(FIFTY FIFTY " NOOP\r\n", FIFTY FIFTY " OK NOOP completed.\r\n"),
+		C(FIFTY FIFTY " NOOP\r\n",
+		    FIFTY FIFTY " OK NOOP completed.\r\n"),
 		C(FIFTY FIFTY "1 NOOP\r\n", "* BAD Invalid tag.\r\n"), END } },
 	{ "literal that waits", OPEN, {
 		C("a LOGIN {101}\r\n", "a NO [TOOBIG] Literal too big.\r\n"),
