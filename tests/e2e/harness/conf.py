@@ -21,8 +21,8 @@ class Conf:
         self.imaps, self.imap = imaps, imap
         self.front, self.backends = front, list(backends)
         self.sections = {"workers": 2, "top": "", "log": "level = info",
-                         "tls": "", "limits": "", "relay": "",
-                         "auth": "", "pool": "", "imaps_listener": "",
+                         "tls": "", "certificates": "front", "limits": "",
+                         "relay": "", "auth": "", "pool": "", "imaps_listener": "",
                          "imap_listener": "", "routes": None, "more": ""}
         unknown = set(sections) - set(self.sections)
         assert not unknown, unknown
@@ -50,13 +50,13 @@ tls front {{
 listener imaps {{
   address = "127.0.0.1:{self.imaps}"
   tls = implicit
-  certificates = {{ front }}
+  certificates = {{ {s["certificates"]} }}
   {s["imaps_listener"]}
 }}
 listener imap {{
   address = "127.0.0.1:{self.imap}"
   tls = starttls
-  certificates = {{ front }}
+  certificates = {{ {s["certificates"]} }}
   {s["imap_listener"]}
 }}
 limits {{
