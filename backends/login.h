@@ -22,7 +22,8 @@
  * With `pipeline` all commands whose form is known go out at once, so that a
  * login is one round trip after the greeting (and after the TLS handshake,
  * if `hint` tells what the backend can do behind STARTTLS). Without it each
- * command waits for the answer to the former.
+ * command waits for the answer to the former. Nothing but STARTTLS is said
+ * before TLS: the client's address (ID) is for the verified backend only.
  *
  * Shapes   in: any split of the backend's byte stream, also one byte a call.
  *          After LOGIN_OK what is left in `in` belongs to the session. After
@@ -53,7 +54,7 @@
 
 #define LOGIN_OUT_MAX       (64 * 1024)
 #define LOGIN_LINE_MAX      8192	/* longest line taken from a backend */
-#define LOGIN_UNTAGGED_MAX  8192	/* kept for the client; more is dropped */
+#define LOGIN_UNTAGGED_MAX  8192	/* kept for the client; no more */
 #define LOGIN_ROUNDS_MAX    8		/* challenges of a relayed mechanism */
 #define LOGIN_ID_PAIRS_MAX  30		/* RFC 2971, 3.3 */
 
@@ -107,14 +108,15 @@ struct login_request {
 	bool pipeline;
 	/* What the backend showed before login (behind TLS, where TLS is
 	 * used), login_capability_before() of an earlier dialogue. Empty:
-	 * not known, the dialogue asks first. If it turns out wrong, the
-	 * login fails as PROTOCOL and login_hint_was_wrong() says so. */
+	 * not known, the dialogue asks first. It is checked all the same:
+	 * login_hint_was_wrong(), and a refusal without a code is then not
+	 * taken for a wrong password. */
 	struct str hint;
 	struct str user;		/* whose password it is */
 	struct str password;
 	struct str authzid;		/* empty: none */
 	struct str mechanism;		/* "SCRAM-SHA-256" */
-	struct str initial;		/* base64, "=" for an empty one; empty: none */
+	struct str initial;		/* base64; "=": an empty one */
 	struct login_id id;
 };
 
@@ -228,6 +230,8 @@ struct str login_untagged(const struct login *l);
 
 /* After LOGIN_FAILED or login_abort(). */
 enum login_failure login_failure(const struct login *l);
+
+/* At any end: capabilities were asked for and are not those of the hint. */
 bool login_hint_was_wrong(const struct login *l);
 
 /* What the client gets, without tag and CRLF: "NO [UNAVAILABLE] ...". */

@@ -37,7 +37,7 @@ bool caps_has_auth(struct str caps, struct str mechanism);
 
 bool caps_equal(struct str a, struct str b);
 
-/* Appends the words of text to the set in out. */
+/* Appends the words of text, which is not a part of out, to the set in out. */
 void caps_add(struct buf *out, struct str text) __attribute__((nonnull));
 
 /* The words of a that are in b, too. */

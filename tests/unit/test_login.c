@@ -168,14 +168,16 @@ static void test_login_says_credentials_in_the_form_that_is_known(
 		    "> " PLAIN "\n"
 		    "< " LOGIN_OK_LINE "\n"
 		    "= OK\n" },
-		{ "LOGIN, quoted; + is ignored", { PIPE, .user = STR("jan"), .password =
+		{ "LOGIN, quoted; + is ignored", { PIPE,
+		    .user = STR("jan"), .password =
 		    STR("se\"cr\\et") }, .dialogue =
 		    "< " OLD "\n"
 		    "> L LOGIN \"jan\" \"se\\\"cr\\\\et\"\n"
 		    "< + idling\n"
 		    "< " LOGIN_OK_LINE "\n"
 		    "= OK\n", .state = "login/login" },
-		{ "LOGIN, literals that wait", { PIPE, .user = STR("j\xc3\xa4n"),
+		{ "LOGIN, literals that wait", { PIPE,
+		    .user = STR("j\xc3\xa4n"),
 		    .password = STR("s\xc3\xa9") }, .dialogue =
 		    "< " OLD "\n"
 		    "> L LOGIN {4}\n"
@@ -185,7 +187,8 @@ static void test_login_says_credentials_in_the_form_that_is_known(
 		    "> s\xc3\xa9\n"
 		    "< " LOGIN_OK_LINE "\n"
 		    "= OK\n" },
-		{ "LOGIN, one literal that waits", { PIPE, .user = STR("jan"), .password =
+		{ "LOGIN, one literal that waits", { PIPE,
+		    .user = STR("jan"), .password =
 		    STR("s\xc3\xa9") }, .dialogue =
 		    "< " OLD "\n"
 		    "> L LOGIN \"jan\" {3}\n"
@@ -193,14 +196,16 @@ static void test_login_says_credentials_in_the_form_that_is_known(
 		    "> s\xc3\xa9\n"
 		    "< " LOGIN_OK_LINE "\n"
 		    "= OK\n" },
-		{ "LOGIN, LITERAL-", { PIPE, .user = STR("jan"), .password = STR("s\xc3\xa9") },
+		{ "LOGIN, LITERAL-", { PIPE,
+		    .user = STR("jan"), .password = STR("s\xc3\xa9") },
 		    .dialogue =
 		    "< * OK [CAPABILITY IMAP4rev1 LITERAL-] old\n"
 		    "> L LOGIN \"jan\" {3+}\n"
 		    "> s\xc3\xa9\n"
 		    "< " LOGIN_OK_LINE "\n"
 		    "= OK\n" },
-		{ "LOGIN, LITERAL+ only hinted", { PIPE, .user = STR("jan"), .password =
+		{ "LOGIN, LITERAL+ only hinted", { PIPE,
+		    .user = STR("jan"), .password =
 		    STR("s\xc3\xa9"), .hint = STR("IMAP4rev1 LITERAL+") },
 		    .dialogue =
 		    "< " BARE "\n"
@@ -212,25 +217,29 @@ static void test_login_says_credentials_in_the_form_that_is_known(
 		    "> s\xc3\xa9\n"
 		    "< " LOGIN_OK_LINE "\n"
 		    "= OK\n" },
-		{ "a literal is refused", { PIPE, .user = STR("jan"), .password = STR("s\xc3\xa9") },
+		{ "a literal is refused", { PIPE,
+		    .user = STR("jan"), .password = STR("s\xc3\xa9") },
 		    .dialogue =
 		    "< " OLD "\n"
 		    "> L LOGIN \"jan\" {3}\n"
 		    "< L NO no literals\n"
 		    "= FAILED\n", .failure = LOGIN_FAIL_AUTH_DENIED },
-		{ "OK before the literal", { PIPE, .user = STR("jan"), .password =
+		{ "OK before the literal", { PIPE,
+		    .user = STR("jan"), .password =
 		    STR("s\xc3\xa9") }, .dialogue =
 		    "< " OLD "\n"
 		    "> L LOGIN \"jan\" {3}\n"
 		    "< " LOGIN_OK_LINE "\n"
 		    "= FAILED\n", .failure = LOGIN_FAIL_PROTOCOL },
-		{ "master user", { PIPE, .password = STR("secret"), .authzid = STR("jan"),
+		{ "master user", { PIPE,
+		    .password = STR("secret"), .authzid = STR("jan"),
 		    .user = STR("master") }, .dialogue =
 		    "< " DOVECOT "\n"
 		    "> L AUTHENTICATE PLAIN amFuAG1hc3RlcgBzZWNyZXQ=\n"
 		    "< " LOGIN_OK_LINE "\n"
 		    "= OK\n" },
-		{ "master user needs PLAIN", { PIPE, .password = STR("secret"), .authzid = STR("jan"),
+		{ "master user needs PLAIN", { PIPE,
+		    .password = STR("secret"), .authzid = STR("jan"),
 		    .user = STR("master") }, .dialogue =
 		    "< " OLD "\n"
 		    "= FAILED\n", .failure = LOGIN_FAIL_REMOTE_CONFIG,
