@@ -83,9 +83,11 @@ libs:
 UNIT := $(sort $(basename $(notdir $(wildcard tests/unit/test_*.c))))
 UNIT_BIN := $(UNIT:%=$(BUILD)/tests/unit/%)
 
+linked = $(patsubst %.c,$(BUILD)/%.o,$(filter-out proxy/base/%,$($(1))))
+
 .SECONDEXPANSION:
 $(UNIT_BIN): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o \
-    $$(patsubst %.c,$(BUILD)/%.o,$$(filter-out proxy/base/%,$$($$*))) $(BASE)
+    $$(call linked,$$*) $(BASE)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
