@@ -129,6 +129,32 @@ static void test_settings_take_the_operators_file(void **state)
 	settings_unref(&s);
 }
 
+static void collect(void *arg, const char *text)
+{
+	char *all = arg;
+
+	strcat(strcat(all, text), "\n");
+}
+
+/* The example at the top of the tree; unit tests run there. */
+static void test_settings_take_the_example(void **state)
+{
+	static char text[20000];
+	FILE *f = fopen("proxy.conf", "r");
+	char all[1000] = "";
+
+	(void)state;
+	if (!f)
+		skip();
+	text[fread(text, 1, sizeof text - 1, f)] = '\0';
+	fclose(f);
+	struct settings *s = parse(text);
+	settings_warnings(s, collect, all);
+	assert_string_equal(all, "");
+	assert_int_equal(conf_pool_find(s, "main")->backends.n, 2);
+	settings_unref(&s);
+}
+
 /* Each section's defaults are legal and are those of the rows. */
 static void test_settings_have_defaults(void **state)
 {
@@ -278,13 +304,6 @@ static void test_settings_tell_files_once_each(void **state)
 	settings_unref(&s);
 }
 
-static void collect(void *arg, const char *text)
-{
-	char *all = arg;
-
-	strcat(strcat(all, text), "\n");
-}
-
 static void test_settings_tell_fixed_changes(void **state)
 {
 	const char *a = "workers = 1 user = a shutdown_grace = 1s\n"
@@ -424,6 +443,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_settings_take_the_operators_file),
+		cmocka_unit_test(test_settings_take_the_example),
 		cmocka_unit_test(test_settings_have_defaults),
 		cmocka_unit_test(test_settings_read_values_in_all_forms),
 		cmocka_unit_test(test_settings_print_is_read_again),
