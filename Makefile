@@ -59,7 +59,7 @@ ALL_C := $(SRC) $(wildcard tests/unit/*.c tests/fuzz/*.c)
 ALL_H := $(wildcard proxy/*.h proxy/base/*.h proxy/imap/*.h backends/*.h \
 	admin/*.h tests/unit/*.h)
 
-.PHONY: all run test check unit e2e valgrind fuzz bench asan tsan lint format \
+.PHONY: all run test check unit unit-programs e2e valgrind fuzz bench asan tsan lint format \
 	install deps clean help libs
 all: $(BUILD)/mailweir
 
@@ -91,12 +91,14 @@ $(UNIT_BIN): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o \
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
+unit-programs: $(UNIT_BIN)
+
 unit: $(UNIT_BIN)
 	$(Q)RESULTS=$(BUILD)/unit.count tests/unit/run.sh $^
 
 # make unit-frame runs one of them
 unit-%: $(BUILD)/tests/unit/test_%
-	$<
+	$(Q)$<
 
 check:
 	$(Q)tests/check_layers.py
