@@ -109,7 +109,7 @@ static void consider_place(struct nearest *n, const cfg_t *cfg, bool is_top)
 {
 	const struct settings_schema *schema = current->s->schema;
 
-	if (is_top)
+	if (is_top && current->s->dir)
 		consider(n, "include");
 	for (size_t i = 0; i < schema->n_sections; i++) {
 		const struct settings_section *def = schema->sections[i];
@@ -146,7 +146,10 @@ static void unknown(cfg_t *cfg, const char *name)
 	const struct settings_section *home = home_of(name);
 
 	consider_place(&n, cfg, is_top);
-	if (n.distance > 2 && home && home->kind == SETTINGS_TOP)
+	if (strcmp(name, "include") == 0)
+		fault(cfg, "include cannot stand here; expected it in a file, "
+		    "outside of sections");
+	else if (n.distance > 2 && home && home->kind == SETTINGS_TOP)
 		fault(cfg, "unknown setting \"%.60s\" %s%s; it belongs "
 		    "outside of sections", name, in, place);
 	else if (n.distance > 2 && home)
@@ -263,8 +266,8 @@ static int include_file(cfg_t *cfg, const char *path)
 	return ok ? 0 : -1;
 }
 
-/* include("conf.d/\*.conf"): in the order of their names; without any of
- * "*?[" the file must be there. */
+/* include("name"): a pattern stands for its files in the order of their names,
+ * or for none; a plain name must be there. */
 static int on_include(cfg_t *cfg, cfg_opt_t *opt, int argc, const char **argv)
 {
 	glob_t found;
@@ -278,7 +281,7 @@ static int on_include(cfg_t *cfg, cfg_opt_t *opt, int argc, const char **argv)
 		return fault(cfg, "includes are nested too deeply; expected "
 		    "%d levels at most", INCLUDE_DEPTH_MAX);
 	const char *path = settings_path(current->s, argv[0]);
-	if (!strpbrk(path, "*?["))
+	if (!strpbrk(argv[0], "*?["))
 		return include_file(cfg, path);
 	if (glob(path, 0, NULL, &found) == 0) {
 		for (size_t i = 0; rc == 0 && i < found.gl_pathc; i++)

@@ -260,8 +260,8 @@ static void test_settings_print_tells_sources(void **state)
 	char *text = printed(s, true);
 
 	(void)state;
-	assert_non_null(strstr(text, "\nworkers = 4\t# proxy.conf:3\n") ?
-	    text : strstr(text, "workers = 4\t# proxy.conf:3\n"));
+	assert_true(str_starts(str_from(text),
+	    STR("workers = 4\t# proxy.conf:3\n")));
 	assert_non_null(strstr(text, "\tline = 9k\t# proxy.conf:7\n"));
 	assert_non_null(strstr(text, "user = \"mailweir\"\t# default\n"));
 	assert_string_equal(conf_limits(s)->where, "proxy.conf:5");

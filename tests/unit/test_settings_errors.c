@@ -35,8 +35,8 @@ static const struct row {
 	  "t:1: unknown setting \"workers\" in limits; it belongs outside of "
 	  "sections" },
 	{ "include(\"x\")",
-	  "t:1: unknown setting \"include\" here; did you mean "
-	  "\"include\"?" },
+	  "t:1: include cannot stand here; expected it in a file, outside of "
+	  "sections" },
 	/* sections */
 	{ "limits { }" EOL "limits { }",
 	  "t:2: limits: there already at t:1; expected one such section" },
