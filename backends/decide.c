@@ -145,7 +145,7 @@ static void on_route_step(void *arg, const struct route_step *step)
 	const struct decision *dn = arg;
 
 	if (step->gave_up)
-		log_note(LOG_LINE_WARN, "pattern-gave-up", "route", "%s: %s",
+		log_note(LOG_LINE_WARN, "pattern_gave_up", "route", "%s: %s",
 		    step->route->where, route_condition_name(step->failed));
 	if (step->failed == ROUTE_ALL_HOLD)
 		say(dn, "%s: holds", step->route->where);

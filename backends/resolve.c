@@ -274,7 +274,7 @@ static void name_failed(struct resolve_name *n, const char *why)
 	struct log_line l;
 
 	if (!n->has_failed &&
-	    log_begin(&l, LOG_LINE_WARN, "resolve-failed")) {
+	    log_begin(&l, LOG_LINE_WARN, "resolve_failed")) {
 		log_text(&l, "name", n->host);
 		log_text(&l, "why", why);
 		log_u64(&l, "stale_addresses", n->n_addrs);
