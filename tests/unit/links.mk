@@ -32,3 +32,7 @@ test_base64 :=
 test_settings := admin/conf.c backends/conf.c proxy/conf.c backends/pattern.c
 test_settings_errors := admin/conf.c backends/conf.c proxy/conf.c \
 	backends/pattern.c
+test_control := admin/control.c admin/bundle.c admin/tickets.c admin/conf.c \
+	proxy/conf.c proxy/ipc.c proxy/ipc_codec.c proxy/imap/caps.c \
+	proxy/imap/quote.c proxy/imap/reply.c \
+	$(wildcard backends/*.c)

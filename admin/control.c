@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#include "admin/control.h"
+
+#include <ev.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "admin/bundle.h"
+#include "admin/conf.h"
+#include "admin/tickets.h"
+#include "backends/decide.h"
+#include "backends/farm.h"
+#include "backends/place.h"
+#include "backends/probe.h"
+#include "backends/resolve.h"
+#include "proxy/base/buf.h"
+#include "proxy/base/err.h"
+#include "proxy/base/log.h"
+#include "proxy/base/mem.h"
+#include "proxy/conf.h"
+#include "proxy/imap/caps.h"
+#include "proxy/ipc.h"
+
+#define uthash_fatal(msg) die("control: %s", msg)
+#include <uthash.h>
+
+/* A worker, as long as its link lives. */
+struct peer {
+	UT_hash_handle hh;
+	uint64_t id;			/* never given twice */
+	unsigned index;
+	bool is_synced;
+	struct link *link;
+	struct control *control;
+};
+
+struct control {
+	struct ev_loop *loop;
+	struct link *parent;		/* NULL: it is dead */
+	struct peer *peers;		/* by id */
+	uint64_t next_peer;
+	struct bundle *incoming, *bundle;	/* bundle: in force, or NULL */
+	struct settings *settings;		/* made of it */
+	struct resolve *resolve;
+	struct farm *farm;
+	struct probe *probe;
+	struct place *place;
+	struct decide *decide;
+	struct tickets tickets;
+	struct buf words, mechanisms;	/* CAPABILITIES, as last sent */
+	ev_timer sync;			/* the longest wait for workers */
+	ev_timer turn_keys;
+	ev_timer end;			/* STOP's grace */
+	double started;
+	bool is_serving;
+	bool is_stopping;
+};
+
+static void start_timer(struct control *c, ev_timer *t, double seconds)
+{
+	ev_timer_stop(c->loop, t);
+	ev_timer_set(t, seconds, 0.);
+	ev_timer_start(c->loop, t);
+}
+
+/* --- what workers are told ------------------------------------------------- */
+
+static void send_key(struct link *to, const struct tickets_key *k)
+{
+	const char *bytes = (const char *)k->bytes;
+
+	link_send_ticket_key(to, &(struct msg_ticket_key){
+	    .name = { bytes, TICKETS_NAME_BYTES },
+	    .key = { bytes + TICKETS_NAME_BYTES,
+		sizeof k->bytes - TICKETS_NAME_BYTES },
+	    .created_s = k->created_s });
+}
+
+static void send_capabilities(const struct control *c, struct link *to)
+{
+	link_send_capabilities(to, &(struct msg_capabilities){
+	    .words = buf_view(&c->words),
+	    .mechanisms = buf_view(&c->mechanisms) });
+}
+
+/* Keys come before the settings with which the worker begins to accept, and
+ * the newest key last: it seals. */
+static void send_all(struct control *c, struct link *to)
+{
+	for (unsigned i = c->tickets.n; i > 0; i--)
+		send_key(to, &c->tickets.keys[i - 1]);
+	if (c->bundle)
+		bundle_send(c->bundle, to);
+	if (c->words.len)
+		send_capabilities(c, to);
+}
+
+/* --- ticket keys ------------------------------------------------------------- */
+
+static void turn_keys(struct control *c)
+{
+	uint64_t lifetime_s = conf_tickets(c->settings)->lifetime_ms / 1000;
+	uint64_t now_s = (uint64_t)ev_now(c->loop);
+	struct peer *p, *next;
+
+	ev_timer_stop(c->loop, &c->turn_keys);
+	if (tickets_turn(&c->tickets, lifetime_s, now_s))
+		HASH_ITER(hh, c->peers, p, next)
+			send_key(p->link, &c->tickets.keys[0]);
+	uint64_t wait_s = tickets_next_s(&c->tickets, lifetime_s, now_s);
+	if (wait_s)
+		start_timer(c, &c->turn_keys, (double)wait_s);
+}
+
+static void on_turn_keys(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)loop;
+	(void)revents;
+	turn_keys(t->data);
+}
+
+/* --- capabilities -------------------------------------------------------------- */
+
+/* IMAP4rev1, which caps_before_login() writes first, is always shown. */
+static void common_words(const struct buf *common, struct buf *words)
+{
+	struct buf all;
+
+	buf_init(&all, CAPS_MAX);
+	caps_before_login(&all, buf_view(common));
+	struct str rest = buf_view(&all);
+	(void)caps_next(&rest);
+	caps_add(words, rest);
+	buf_fini(&all);
+}
+
+/* Some backend was heard, or there are other backends now: tells the workers
+ * if that makes a difference. */
+static void update_capabilities(void *owner)
+{
+	struct control *c = owner;
+	struct buf common, words, mechanisms;
+	struct peer *p, *next;
+
+	buf_init(&common, CAPS_MAX);
+	buf_init(&words, CAPS_MAX);
+	buf_init(&mechanisms, CAPS_MAX);
+	farm_common(c->farm, &common);
+	if (common.len) {
+		common_words(&common, &words);
+		caps_mechanisms(&mechanisms, buf_view(&common));
+	}
+	buf_fini(&common);
+	bool is_same = words.len == 0 ||
+	    (caps_equal(buf_view(&words), buf_view(&c->words)) &&
+	     caps_equal(buf_view(&mechanisms), buf_view(&c->mechanisms)));
+	if (is_same) {
+		buf_fini(&words);
+		buf_fini(&mechanisms);
+		return;
+	}
+	buf_fini(&c->words);
+	buf_fini(&c->mechanisms);
+	c->words = words;
+	c->mechanisms = mechanisms;
+	HASH_ITER(hh, c->peers, p, next)
+		send_capabilities(c, p->link);
+}
+
+static void take_backend_capabilities(struct control *c,
+    const struct msg_backend_capabilities *m)
+{
+	struct backend *b = farm_find(c->farm, m->backend);
+
+	if (b && backend_hear(b, m->words))
+		update_capabilities(c);
+}
+
+/* --- serving ------------------------------------------------------------------- */
+
+static bool are_all_synced(const struct control *c)
+{
+	struct peer *p, *next;
+
+	HASH_ITER(hh, c->peers, p, next)
+		if (!p->is_synced)
+			return false;
+	return c->peers != NULL;
+}
+
+/* Questions are answered from now on, if nothing speaks against it. */
+static void serve(struct control *c, bool is_late)
+{
+	struct log_line l;
+
+	if (c->is_serving || !c->settings || !(is_late || are_all_synced(c)))
+		return;
+	c->is_serving = true;
+	ev_timer_stop(c->loop, &c->sync);
+	if (log_begin(&l, LOG_LINE_INFO, "serving")) {
+		log_u64(&l, "workers", HASH_COUNT(c->peers));
+		log_u64(&l, "sessions", place_n(c->place));
+		log_seconds(&l, "after", ev_now(c->loop) - c->started);
+		log_end(&l);
+	}
+	decide_go(c->decide);
+}
+
+static void on_sync(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct control *c = t->data;
+
+	(void)revents;
+	serve(c, true);
+	if (!c->is_serving)	/* no configuration yet */
+		ev_timer_again(loop, t);
+}
+
+/* --- questions ------------------------------------------------------------------ */
+
+static void take_decide(struct peer *p, const struct msg_decide *m)
+{
+	struct control *c = p->control;
+	struct decide_question q = { .worker = p->id, .number = m->question,
+		.session = m->session, .user = m->user,
+		.mechanism = m->mechanism, .listener = m->listener,
+		.sni = m->sni, .excluded = m->excluded,
+		.failure = m->failure,
+		.now_ms = (uint64_t)(ev_now(c->loop) * 1000) };
+
+	(void)addr_parse(&q.client, m->client_address);
+	decide_ask(c->decide, &q);
+}
+
+static void on_answer(void *owner, const struct decide_answer *a)
+{
+	struct control *c = owner;
+	char address[ADDR_TEXT_MAX];
+	struct peer *p;
+
+	HASH_FIND(hh, c->peers, &a->worker, sizeof a->worker, p);
+	must(p);	/* or decide_forget() was forgotten */
+	switch (a->verdict) {
+	case DECIDE_GRANT:
+		link_send_grant(p->link, &(struct msg_grant){
+		    .question = a->number, .backend = a->backend,
+		    .address = str_from(addr_text(&a->address, address)),
+		    .user = a->user, .master_user = a->master_user,
+		    .master_password = a->master_password,
+		    .capabilities = a->capabilities, .pool = a->pool,
+		    .deadline_ms = a->deadline_ms });
+		return;
+	case DECIDE_REFUSE:
+		link_send_refuse(p->link, &(struct msg_refuse){
+		    .question = a->number, .text = a->text,
+		    .reason = a->reason });
+		return;
+	case DECIDE_WAIT:
+		link_send_wait(p->link, &(struct msg_wait){
+		    .question = a->number, .ms = a->wait_ms });
+		return;
+	}
+}
+
+static void take_session(struct peer *p, const struct msg_session *m)
+{
+	struct place_session s = { .worker = p->id, .session = m->session,
+		.user = m->user, .backend = m->backend,
+		.since_ms = m->since_ms };
+
+	(void)addr_parse(&s.client, m->client_address);
+	place_take(p->control->place, &s);
+}
+
+/* --- workers --------------------------------------------------------------------- */
+
+static void check_end(struct control *c)
+{
+	if (c->is_stopping && !c->peers)
+		ev_break(c->loop, EVBREAK_ALL);
+}
+
+static void drop_peer(struct peer *p)
+{
+	struct control *c = p->control;
+
+	decide_forget(c->decide, p->id);
+	place_drop_worker(c->place, p->id);
+	HASH_DELETE(hh, c->peers, p);
+	link_close(&p->link);
+	free(p);
+	check_end(c);
+}
+
+static void on_peer_message(void *owner, struct link *l, const struct msg *m)
+{
+	struct peer *p = owner;
+
+	(void)l;
+	switch (m->type) {
+	case MSG_DECIDE:
+		take_decide(p, &m->decide);
+		break;
+	case MSG_RELEASE:
+		place_release(p->control->place, p->id, m->release.session);
+		break;
+	case MSG_SESSION:
+		take_session(p, &m->session);
+		break;
+	case MSG_SYNCED:
+		p->is_synced = true;
+		serve(p->control, false);
+		break;
+	case MSG_BACKEND_CAPABILITIES:
+		take_backend_capabilities(p->control,
+		    &m->backend_capabilities);
+		break;
+	default:	/* not for control, or of a newer release */
+		break;
+	}
+}
+
+static void on_peer_closed(void *owner, struct link *l, const struct err *why)
+{
+	struct peer *p = owner;
+	struct control *c = p->control;
+	struct log_line line;
+
+	(void)l;
+	if (!c->is_stopping &&
+	    log_begin(&line, LOG_LINE_WARN, "worker_lost")) {
+		log_u64(&line, "index", p->index);
+		log_text(&line, "why", why->text);
+		log_end(&line);
+	}
+	drop_peer(p);
+	serve(c, false);	/* the others may have waited for it alone */
+}
+
+static void take_peer(struct control *c, const struct msg_peer *m)
+{
+	struct peer *p, *next;
+
+	HASH_ITER(hh, c->peers, p, next)
+		if (p->index == m->index)
+			drop_peer(p);
+	if (m->fd < 0)
+		return;
+	p = mem_alloc(sizeof *p);
+	p->id = c->next_peer++;
+	p->index = (unsigned)m->index;
+	p->control = c;
+	p->link = link_open(c->loop, m->fd, "control", p->index,
+	    on_peer_message, on_peer_closed, p);
+	HASH_ADD(hh, c->peers, id, sizeof p->id, p);
+	send_all(c, p->link);
+}
+
+/* --- configuration ------------------------------------------------------------------ */
+
+static bool has_other_dns(const struct settings *a, const struct settings *b)
+{
+	const struct conf_dns *x = conf_dns(a), *y = conf_dns(b);
+
+	if (x->timeout_ms != y->timeout_ms || x->servers.n != y->servers.n)
+		return true;
+	for (size_t i = 0; i < x->servers.n; i++)
+		if (strcmp(x->servers.v[i].text, y->servers.v[i].text) != 0)
+			return true;
+	return false;
+}
+
+static bool put_in_force(struct control *c, struct settings *fresh,
+    struct err *err)
+{
+	const struct conf_dns *dns = conf_dns(fresh);
+
+	if ((!c->settings || has_other_dns(c->settings, fresh)) &&
+	    !resolve_configure(c->resolve, &dns->servers, dns->timeout_ms,
+	    err))
+		return false;
+	probe_stop(c->probe);
+	bool is_good = decide_configure(c->decide, fresh,
+	    conf_limits(fresh)->sessions_per_address, err);
+	probe_start(c->probe);
+	if (!is_good)
+		return false;
+	settings_unref(&c->settings);
+	c->settings = settings_ref(fresh);
+	log_set_form(conf_log(fresh)->format, conf_log(fresh)->level);
+	turn_keys(c);
+	update_capabilities(c);
+	return true;
+}
+
+/* All files were told before; this makes a whole configuration of them. */
+static void take_settings(struct control *c, const struct msg_settings *m)
+{
+	struct err err = { "" };
+	struct peer *p, *next;
+
+	bundle_set_text(c->incoming, m->generation, m->text);
+	struct settings *fresh = bundle_settings(c->incoming, &conf_schema,
+	    &err);
+	bool is_good = fresh && put_in_force(c, fresh, &err);
+	settings_unref(&fresh);
+	if (is_good) {
+		bundle_free(&c->bundle);
+		c->bundle = c->incoming;
+		HASH_ITER(hh, c->peers, p, next)
+			bundle_send(c->bundle, p->link);
+		link_send_ready(c->parent, &(struct msg_ready){
+		    .generation = m->generation });
+		serve(c, false);
+	} else {
+		bundle_free(&c->incoming);
+		log_note(LOG_LINE_ERROR, "settings_refused", "why", "%s",
+		    err.text);
+		link_send_failed(c->parent, &(struct msg_failed){
+		    .generation = m->generation,
+		    .text = str_from(err.text) });
+	}
+	c->incoming = bundle_new();
+}
+
+/* --- the parent ------------------------------------------------------------------------ */
+
+static void stop(struct control *c, double grace_s)
+{
+	c->is_stopping = true;
+	start_timer(c, &c->end, grace_s);
+	check_end(c);
+}
+
+static void on_end(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	(void)t;
+	(void)revents;
+	ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_parent_message(void *owner, struct link *l,
+    const struct msg *m)
+{
+	struct control *c = owner;
+
+	(void)l;
+	switch (m->type) {
+	case MSG_LOG:
+		log_set_output(m->log.fd, str_eq(m->log.kind, STR("syslog")) ?
+		    LOG_KIND_SYSLOG : LOG_KIND_FILE);
+		break;
+	case MSG_FILE:
+		bundle_add_file(c->incoming, m->file.path, m->file.data);
+		break;
+	case MSG_SETTINGS:
+		take_settings(c, &m->settings);
+		break;
+	case MSG_PEER:
+		take_peer(c, &m->peer);
+		break;
+	case MSG_STOP:
+		stop(c, (double)m->stop.grace_ms / 1000);
+		break;
+	default:	/* not for control, or of a newer release */
+		break;
+	}
+}
+
+/* The workers lose it as well, and end their sessions; each is to be told
+ * until it has. */
+static void on_parent_closed(void *owner, struct link *l,
+    const struct err *why)
+{
+	struct control *c = owner;
+
+	(void)l;
+	if (!c->is_stopping)
+		log_note(LOG_LINE_ERROR, "parent_lost", "why", "%s",
+		    why->text);
+	link_close(&c->parent);
+	stop(c, CONTROL_ORPHAN_S);
+}
+
+/* --- the process ----------------------------------------------------------------------- */
+
+static void init(struct control *c, int fd)
+{
+	const struct settings_addresses no_servers = { 0 };
+	struct err err = { "" };
+
+	c->loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
+	if (!c->loop)
+		die("control: no event loop");
+	c->started = ev_now(c->loop);
+	buf_init(&c->words, CAPS_MAX);
+	buf_init(&c->mechanisms, CAPS_MAX);
+	ev_timer_init(&c->sync, on_sync, CONTROL_SYNC_S, CONTROL_SYNC_S);
+	ev_timer_init(&c->turn_keys, on_turn_keys, 0., 0.);
+	ev_timer_init(&c->end, on_end, 0., 0.);
+	c->sync.data = c->turn_keys.data = c->end.data = c;
+	ev_timer_start(c->loop, &c->sync);
+	c->incoming = bundle_new();
+	c->resolve = resolve_new(c->loop, &no_servers, 2000, NULL, NULL,
+	    &err);
+	if (!c->resolve)
+		die("control: %s", err.text);
+	c->farm = farm_new(c->resolve);
+	c->probe = probe_new(c->loop, c->farm, update_capabilities, c);
+	c->place = place_new();
+	c->decide = decide_new(c->place, c->farm, on_answer, c);
+	c->parent = link_open(c->loop, fd, "control", 0, on_parent_message,
+	    on_parent_closed, c);
+}
+
+static void fini(struct control *c)
+{
+	struct peer *p, *next;
+
+	HASH_ITER(hh, c->peers, p, next)
+		drop_peer(p);
+	link_close(&c->parent);
+	decide_free(&c->decide);
+	place_free(&c->place);
+	probe_free(&c->probe);
+	farm_free(&c->farm);
+	resolve_free(&c->resolve);
+	settings_unref(&c->settings);
+	bundle_free(&c->bundle);
+	bundle_free(&c->incoming);
+	tickets_fini(&c->tickets);
+	buf_fini(&c->words);
+	buf_fini(&c->mechanisms);
+	ev_loop_destroy(c->loop);
+}
+
+int control_main(int fd)
+{
+	struct control c = { 0 };
+
+	signal(SIGPIPE, SIG_IGN);
+	log_set_role("control");
+	init(&c, fd);
+	ev_run(c.loop, 0);
+	fini(&c);
+	return 0;
+}
