@@ -22,7 +22,7 @@ static void send_decide(const struct session *s)
 	link_send_decide(s->worker->control, &(struct msg_decide){
 	    .question = p->asked.question,
 	    .session = s->id,
-	    .user = who->canonical,
+	    .user = who->user,
 	    .mechanism = str_from(sasl_mech_name(who->mech)),
 	    .client_address = str_from(addr_text(&s->client_addr, client)),
 	    .listener = str_from(s->listener->conf->name),

@@ -3,6 +3,7 @@
 #include "proxy/listener.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -115,6 +116,7 @@ static void destroy(struct listener *l)
 void listener_add(struct worker *w, struct str name, struct str address, int fd)
 {
 	struct listener *l, *tmp;
+	int on = 1;
 
 	if (fd < 0)
 		return;
@@ -127,6 +129,9 @@ void listener_add(struct worker *w, struct str name, struct str address, int fd)
 	l->name = mem_str(name);
 	l->address = mem_str(address);
 	l->is_new = true;
+	/* accepted sockets inherit them: no call per connection */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	ev_io_init(&l->io, on_connection, fd, EV_READ);
 	ev_set_priority(&l->io, PRIORITY);
 	l->io.data = l;
@@ -152,7 +157,9 @@ void listener_update(struct worker *w)
 	struct listener *l;
 
 	LL_FOREACH(w->listeners, l) {
-		if (wanted)
+		/* a reload's socket may come before its settings */
+		if (wanted && snapshot_find_listener(w->snapshot,
+			str_from(l->name)))
 			ev_io_start(w->loop, &l->io);
 		else
 			ev_io_stop(w->loop, &l->io);
