@@ -47,7 +47,7 @@ static _Noreturn void become(const struct child *c, int fd)
 	snprintf(n_workers, sizeof n_workers, "%u", c->n_workers);
 	/* The program that runs, also when its file was replaced. */
 	execl("/proc/self/exe", "mailweir", "--role", c->role, "--index",
-	    index, "--workers", n_workers, (char *)NULL);
+	    index, "--of", n_workers, (char *)NULL);
 	fprintf(stderr, "mailweir: %s: exec: %s\n", c->role, strerror(errno));
 	_exit(CHILD_EXIT_SETUP);
 }

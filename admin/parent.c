@@ -28,6 +28,7 @@
 #include "proxy/ipc.h"
 
 #define KILL_AFTER_S 5.		/* behind the grace that children keep */
+#define CONTROL_LONGER_MS 10000	/* control's grace is longer than workers' */
 
 enum parent_stage {
 	PARENT_STARTING,	/* not all have said READY yet */
@@ -130,23 +131,31 @@ static void on_worker_started(struct child *c)
 
 /* --- stop -------------------------------------------------------------------- */
 
+static bool has_worker(const struct parent *p)
+{
+	for (unsigned i = 0; i < p->n_workers; i++)
+		if (p->workers[i].pid)
+			return true;
+	return false;
+}
+
 static void on_late(struct ev_loop *loop, ev_timer *w, int events)
 {
 	struct parent *p = w->data;
 
 	(void)loop;
 	(void)events;
+	if (!has_worker(p))
+		child_kill(&p->control);
 	for (unsigned i = 0; i < p->n_workers; i++)
 		child_kill(&p->workers[i]);
-	child_kill(&p->control);
 }
 
-/* Control goes last: sessions that end are told to it. */
+/* Control goes last: the ends of sessions are told to it. */
 static void go_on_stopping(struct parent *p)
 {
-	for (unsigned i = 0; i < p->n_workers; i++)
-		if (p->workers[i].pid)
-			return;
+	if (has_worker(p))
+		return;
 	if (p->control.link)
 		link_send_stop(p->control.link, &(struct msg_stop){ 0 });
 	if (!p->control.pid)
@@ -166,8 +175,12 @@ static void stop(struct parent *p, uint64_t grace_ms)
 			    &(struct msg_stop){ .grace_ms = grace_ms });
 	}
 	ev_timer_stop(EV_DEFAULT_ &p->control.timer);
+	if (p->control.link)
+		link_send_stop(p->control.link, &(struct msg_stop){
+			.grace_ms = grace_ms + CONTROL_LONGER_MS });
 	ev_timer_stop(EV_DEFAULT_ &p->late);
-	ev_timer_set(&p->late, (double)grace_ms / 1000. + KILL_AFTER_S, 0.);
+	ev_timer_set(&p->late, (double)grace_ms / 1000. + KILL_AFTER_S,
+	    KILL_AFTER_S);
 	ev_timer_start(EV_DEFAULT_ &p->late);
 	go_on_stopping(p);
 }

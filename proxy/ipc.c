@@ -367,12 +367,13 @@ static void on_read(struct ev_loop *loop, ev_io *w, int events)
 	(void)loop;
 	(void)events;
 	ssize_t k = recvmsg(l->fd, &mh, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	if (k < 0) {
+	/* Reset: the peer died before it read all that we wrote. */
+	if (k < 0 && errno != ECONNRESET) {
 		if (errno != EAGAIN && errno != EINTR)
 			fail_errno(l, "cannot read");
 		return;
 	}
-	if (k == 0) {
+	if (k <= 0) {
 		fail(l, l->in.len ? "closed in mid-message" : "closed");
 		return;
 	}

@@ -130,7 +130,7 @@ int main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ "role", required_argument, NULL, 'R' },
 		{ "index", required_argument, NULL, 'I' },
-		{ "workers", required_argument, NULL, 'W' },
+		{ "of", required_argument, NULL, 'O' },
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *path = MAILWEIR_CONF, *role = NULL;
@@ -157,7 +157,7 @@ int main(int argc, char **argv)
 		case 'I':
 			index = (unsigned)strtoul(optarg, NULL, 10);
 			break;
-		case 'W':
+		case 'O':
 			n_workers = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		default:

@@ -50,6 +50,7 @@ static const int plain[] = {
 static const int for_sanitizers[] = {
 	SCMP_SYS(clone), SCMP_SYS(ptrace), SCMP_SYS(wait4), SCMP_SYS(prctl),
 	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(getdents64),
+	SCMP_SYS(getdents), SCMP_SYS(process_vm_readv), SCMP_SYS(access),
 	SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(stat),
 	SCMP_SYS(newfstatat), SCMP_SYS(getppid), SCMP_SYS(prlimit64),
 	SCMP_SYS(tgkill), SCMP_SYS(kill), SCMP_SYS(mmap), SCMP_SYS(pread64),
