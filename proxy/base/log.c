@@ -82,13 +82,22 @@ void log_set_role(const char *role)
 	out.role = role;
 }
 
-/* Room is kept for the closing of a value and of the line. */
-#define LINE_ROOM (LOG_LINE_MAX - 8)
+/* A field that does not fit is left out as a whole, but for a long value, of
+ * which as much stands as there is room for; so a line is always well-formed.
+ * CLOSE_MAX is kept for the end of a value and of the line: ..."}LF. */
+#define CLOSE_MAX 6
+#define LINE_ROOM (LOG_LINE_MAX - CLOSE_MAX)
+#define ESCAPE_MAX 6	/* the most that one character becomes */
 
+static bool has_room(const struct log_line *l, size_t n)
+{
+	return l->n + n <= LINE_ROOM;
+}
+
+/* The caller has asked for room. */
 static void put(struct log_line *l, const char *p, size_t n)
 {
-	if (n > LINE_ROOM - l->n)
-		n = LINE_ROOM - l->n;
+	must(l->n + n <= sizeof l->text);
 	memcpy(l->text + l->n, p, n);
 	l->n += n;
 }
@@ -98,16 +107,18 @@ static void puts_line(struct log_line *l, const char *text)
 	put(l, text, strlen(text));
 }
 
-/* The length of the UTF-8 sequence at p (RFC 3629 §4), 0 when it is none. */
+/* The length of the UTF-8 sequence at p (RFC 3629 §4), 0 when it is none. The
+ * control characters U+0080 to U+009F count as none: terminals obey them. */
 static size_t utf8_len(const unsigned char *p, size_t n)
 {
 	static const struct {
 		unsigned char from, to, low, high, len;
 	} rows[] = {
-		{ 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
-		{ 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 },
-		{ 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
-		{ 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+		{ 0xc2, 0xc2, 0xa0, 0xbf, 2 }, { 0xc3, 0xdf, 0x80, 0xbf, 2 },
+		{ 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
+		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
+		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 },
+		{ 0xf4, 0xf4, 0x80, 0x8f, 4 },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -124,43 +135,52 @@ static size_t utf8_len(const unsigned char *p, size_t n)
 	return 0;
 }
 
+/* A character of len bytes; 0: a byte that belongs to none. */
+static void put_char(struct log_line *l, const unsigned char *p, size_t len)
+{
+	const char *hex = out.format == LOG_FORMAT_JSON ? "\\u00" : "\\x";
+	char digits[3];
+
+	if (len == 0 || *p < 0x20 || *p == 0x7f) {
+		puts_line(l, hex);
+		snprintf(digits, sizeof digits, "%02x", *p);
+		puts_line(l, digits);
+		return;
+	}
+	if (*p == '"' || *p == '\\')
+		put(l, "\\", 1);
+	put(l, (const char *)p, len);
+}
+
+/* A long value is cut between characters. */
 static void put_escaped(struct log_line *l, struct str v)
 {
 	const unsigned char *p = (const unsigned char *)v.p;
-	bool cut = v.n > LOG_VALUE_MAX;
-	size_t n = cut ? LOG_VALUE_MAX : v.n;
+	size_t i = 0;
 
-	for (size_t i = 0; i < n;) {
-		char esc[8];
-		size_t len = p[i] < 0x80 ? 1 : utf8_len(p + i, n - i);
-		if (LINE_ROOM - l->n < sizeof esc)
-			return;
-		if (len == 0 || p[i] < 0x20 || p[i] == 0x7f)
-			put(l, esc, (size_t)snprintf(esc, sizeof esc,
-			    out.format == LOG_FORMAT_JSON ? "\\u%04x" :
-			    "\\x%02x", p[i]));
-		else if (p[i] == '"' || p[i] == '\\')
-			put(l, esc, (size_t)snprintf(esc, sizeof esc, "\\%c",
-			    p[i]));
-		else
-			put(l, (const char *)p + i, len);
-		i += len ? len : 1;
+	while (i < v.n && has_room(l, ESCAPE_MAX)) {
+		size_t len = p[i] < 0x80 ? 1 : utf8_len(p + i, v.n - i);
+		size_t step = len ? len : 1;
+		if (i + step > LOG_VALUE_MAX)
+			break;
+		put_char(l, p + i, len);
+		i += step;
 	}
-	if (cut)
-		puts_line(l, "...");
+	if (i < v.n)
+		put(l, "...", 3);
 }
 
-static void put_key(struct log_line *l, const char *key)
+/* False, and nothing is put: there is no room for the key and n bytes more. */
+static bool put_key(struct log_line *l, const char *key, size_t n)
 {
-	if (out.format == LOG_FORMAT_JSON) {
-		puts_line(l, l->n ? ",\"" : "{\"");
-		puts_line(l, key);
-		puts_line(l, "\":");
-	} else {
-		puts_line(l, " ");
-		puts_line(l, key);
-		puts_line(l, "=");
-	}
+	bool is_json = out.format == LOG_FORMAT_JSON;
+
+	if (!has_room(l, strlen(key) + 4 + n))
+		return false;
+	puts_line(l, !is_json ? " " : l->n ? ",\"" : "{\"");
+	puts_line(l, key);
+	puts_line(l, is_json ? "\":" : "=");
+	return true;
 }
 
 static bool is_plain(struct str v)
@@ -176,14 +196,13 @@ void log_str(struct log_line *l, const char *key, struct str v)
 {
 	bool quote = out.format == LOG_FORMAT_JSON || !is_plain(v);
 
-	put_key(l, key);
+	if (!put_key(l, key, 1))
+		return;
 	if (quote)
-		puts_line(l, "\"");
+		put(l, "\"", 1);
 	put_escaped(l, v);
-	if (quote) {
-		if (l->n < LOG_LINE_MAX - 4)
-			l->text[l->n++] = '"';
-	}
+	if (quote)
+		put(l, "\"", 1);
 }
 
 void log_text(struct log_line *l, const char *key, const char *value)
@@ -196,8 +215,8 @@ void log_u64(struct log_line *l, const char *key, uint64_t value)
 	char text[24];
 
 	snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-	put_key(l, key);
-	puts_line(l, text);
+	if (put_key(l, key, strlen(text)))
+		puts_line(l, text);
 }
 
 void log_seconds(struct log_line *l, const char *key, double seconds)
@@ -205,8 +224,8 @@ void log_seconds(struct log_line *l, const char *key, double seconds)
 	char text[32];
 
 	snprintf(text, sizeof text, "%.3f", seconds < 0 ? 0 : seconds);
-	put_key(l, key);
-	puts_line(l, text);
+	if (put_key(l, key, strlen(text)))
+		puts_line(l, text);
 }
 
 void log_addr(struct log_line *l, const char *key, const struct addr *a)
@@ -262,11 +281,9 @@ bool log_begin(struct log_line *l, enum log_level level, const char *event)
 	if (out.role)
 		log_text(l, "role", out.role);
 	log_text(l, "event", event);
-	if (out.lost) {
-		uint64_t lost = out.lost;
-		out.lost = 0;
-		log_u64(l, "log_lines_lost", lost);
-	}
+	l->lost = out.lost;
+	if (l->lost)
+		log_u64(l, "log_lines_lost", l->lost);
 	return true;
 }
 
@@ -302,6 +319,8 @@ void log_end(struct log_line *l)
 	}
 	if (n < 0)
 		out.lost++;
+	else
+		out.lost -= l->lost < out.lost ? l->lost : out.lost;
 }
 
 void log_note(enum log_level level, const char *event, const char *key,

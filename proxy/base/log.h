@@ -16,7 +16,9 @@
  *
  * Shapes   logfmt or JSON, the same calls. Values are escaped: control
  *          bytes, quotes, backslashes and all that is not UTF-8 cannot
- *          leave their value; each is cut at LOG_VALUE_MAX bytes.
+ *          leave their value; each is cut at LOG_VALUE_MAX bytes, between
+ *          characters, and ends with "..." then. A field for which the line
+ *          has no room is left out.
  * Errors   a destination that does not take a line at once loses it; the
  *          loss is counted and told in the next line that gets through.
  *          Nothing here ever waits.
@@ -43,6 +45,7 @@ enum log_kind { LOG_KIND_FILE, LOG_KIND_SYSLOG };
 
 struct log_line {
 	size_t n;
+	uint64_t lost;		/* lines before it; told in it */
 	enum log_level level;
 	char text[LOG_LINE_MAX];
 };
