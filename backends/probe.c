@@ -144,8 +144,7 @@ static void succeeded(struct one *o)
 	o->has_failed = false;
 	o->retry_s = PROBE_RETRY_MIN_S;
 	o->stage = LEAVING;
-	send_out(o);
-	stream_shutdown(&o->stream);
+	send_out(o);	/* the backend closes; we only do after a while */
 	if (is_new)
 		o->probe->heard(o->probe->owner);
 }
