@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/close_range.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +17,21 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/ipc.h"
+
+int child_open_program(void)
+{
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+
+	if (n < 0)
+		return -1;
+	path[n] = '\0';
+	/* Out of the way of CHILD_FD. */
+	int low = open(path, O_PATH | O_CLOEXEC);
+	int fd = fcntl(low, F_DUPFD_CLOEXEC, CHILD_FD + 1);
+	close(low);
+	return fd;
+}
 
 /* --- in the new process -------------------------------------------------- */
 
@@ -37,7 +53,7 @@ static _Noreturn void become(const struct child *c, int fd)
 		dup3(fd, CHILD_FD, 0);
 	else
 		fcntl(fd, F_SETFD, 0);
-	(void)close_range(CHILD_FD + 1, ~0U, 0);
+	(void)close_range(CHILD_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	unsetenv("NOTIFY_SOCKET");
 	if (!privileges_drop(c->privileges, &err)) {
 		fprintf(stderr, "mailweir: %s: %s\n", c->role, err.text);
@@ -45,9 +61,10 @@ static _Noreturn void become(const struct child *c, int fd)
 	}
 	snprintf(index, sizeof index, "%u", c->index);
 	snprintf(n_workers, sizeof n_workers, "%u", c->n_workers);
-	/* The program that runs, also when its file was replaced. */
-	execl("/proc/self/exe", "mailweir", "--role", c->role, "--index",
-	    index, "--of", n_workers, (char *)NULL);
+	const char *const argv[] = { "mailweir", "--role", c->role, "--index",
+		index, "--of", n_workers, NULL };
+	execveat(c->program, "", (char *const *)(uintptr_t)argv, environ,
+	    AT_EMPTY_PATH);
 	fprintf(stderr, "mailweir: %s: exec: %s\n", c->role, strerror(errno));
 	_exit(CHILD_EXIT_SETUP);
 }

@@ -43,6 +43,7 @@ typedef void child_message_fn(struct child *c, const struct msg *m);
 struct child {
 	const char *role;		/* "control" or "worker" */
 	unsigned index, n_workers;
+	int program;			/* of child_open_program() */
 	const struct privileges *privileges;
 	child_fn *on_started;		/* the link is new: tell it all */
 	child_message_fn *on_message;
@@ -58,6 +59,11 @@ struct child {
 	ev_tstamp started;
 	unsigned n_deaths;		/* in a row, none of them steady */
 };
+
+/* The program that runs now, to be started again also when its file has been
+ * replaced; -1 with errno. (Not exec of /proc/self/exe: that is valgrind's
+ * own program under valgrind, where readlink() tells the truth.) */
+int child_open_program(void);
 
 /* The caller has filled in what stands before the empty line. */
 void child_start(struct child *c);

@@ -44,6 +44,7 @@ struct parent {
 	uint64_t generation;
 	bool is_refused;		/* a child said FAILED to it */
 	struct privileges privileges;
+	int program;			/* this one, for children */
 	struct sockets *sockets;
 	int log_fd;			/* for children; ours is a duplicate */
 	enum log_kind log_kind;
@@ -417,6 +418,7 @@ static void start_children(struct parent *p)
 			.role = "worker",
 			.index = i,
 			.n_workers = p->n_workers,
+			.program = p->program,
 			.privileges = &p->privileges,
 			.on_started = on_worker_started,
 			.on_message = on_message,
@@ -440,6 +442,9 @@ static bool prepare(struct parent *p, struct err *err)
 	if (!privileges_find(&p->privileges, conf->user, err) ||
 	    !open_log(p, p->settings, err))
 		return false;
+	p->program = child_open_program();
+	if (p->program < 0)
+		return err_set(err, "/proc/self/exe: %s", strerror(errno));
 	settings_warnings(p->settings, log_warning, NULL);
 	p->n_workers = conf->workers ? conf->workers : count_cpus();
 	p->sockets = sockets_new(p->n_workers);
@@ -448,7 +453,8 @@ static bool prepare(struct parent *p, struct err *err)
 
 int parent_main(const char *path)
 {
-	struct parent p = { .path = path, .generation = 1, .log_fd = -1 };
+	struct parent p = { .path = path, .generation = 1, .log_fd = -1,
+		.program = -1 };
 	struct err err;
 
 	tidy_stdio();
@@ -479,6 +485,8 @@ int parent_main(const char *path)
 	settings_unref(&p.settings);
 	if (p.log_fd >= 0)
 		close(p.log_fd);
+	if (p.program >= 0)
+		close(p.program);
 	ev_loop_destroy(EV_DEFAULT);
 	return p.exit_status;
 }

@@ -17,6 +17,7 @@
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 #include "admin/child.h"
 #include "admin/conf.h"
@@ -109,6 +110,7 @@ static int run_role(const char *role, unsigned index, unsigned n_workers)
 	};
 
 	privileges_harden();
+	prctl(PR_SET_NAME, "mailweir");	/* execveat() took it */
 	if (strcmp(role, "control") == 0) {
 		log_set_role("control");
 		return control_main(CHILD_FD);

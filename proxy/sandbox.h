@@ -9,8 +9,8 @@
  * file can be opened, no program or process started, no Unix socket made, no
  * memory made executable; what is not allowed fails with EPERM.
  *
- * Errors   false with err: the kernel has no seccomp. Nothing is lost then,
- *          and the caller warns.
+ * Errors   false with err: the kernel has no seccomp, or this is valgrind.
+ *          Nothing is lost then, and the caller warns.
  * Thread   a single-threaded process, for ever.
  */
 #include <stdbool.h>
