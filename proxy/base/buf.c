@@ -45,7 +45,8 @@ static void grow(struct buf *b, size_t need)
 	b->cap = (uint32_t)cap;
 }
 
-char *buf_reserve(struct buf *b, size_t n)
+/* spare: bytes behind the n that need not be within max. */
+static char *make_room(struct buf *b, size_t n, size_t spare)
 {
 	size_t most = b->max ? b->max : UINT32_MAX / 2;
 
@@ -53,6 +54,7 @@ char *buf_reserve(struct buf *b, size_t n)
 		b->overflowed = true;
 		return NULL;
 	}
+	n += spare;
 	if ((size_t)b->off + b->len + n > b->cap) {
 		if (b->off && b->len + n <= b->cap) {
 			memmove(b->data, b->data + b->off, b->len);
@@ -62,6 +64,11 @@ char *buf_reserve(struct buf *b, size_t n)
 		}
 	}
 	return b->data + b->off + b->len;
+}
+
+char *buf_reserve(struct buf *b, size_t n)
+{
+	return make_room(b, n, 0);
 }
 
 void buf_commit(struct buf *b, size_t n)
@@ -100,7 +107,7 @@ bool buf_printf(struct buf *b, const char *fmt, ...)
 	int n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
 	must(n >= 0);
-	char *to = buf_reserve(b, (size_t)n + 1);
+	char *to = make_room(b, (size_t)n, 1);
 	if (!to)
 		return false;
 	va_start(ap, fmt);
