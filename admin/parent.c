@@ -169,6 +169,8 @@ static void stop(struct parent *p, uint64_t grace_ms)
 	notify_stopping();
 	log_note(LOG_LINE_INFO, "stop", "grace", "%ju ms",
 	    (uintmax_t)grace_ms);
+	/* or the kernel would go on taking connections for nobody */
+	sockets_free(&p->sockets);
 	for (unsigned i = 0; i < p->n_workers; i++) {
 		ev_timer_stop(EV_DEFAULT_ &p->workers[i].timer);
 		if (p->workers[i].link)
