@@ -40,8 +40,8 @@ def test_fake_backend_speaks_imap():
         c.login("jan", "geheim")
         c.ok("NOOP")
         c.ok("LOGOUT")
-        assert peer.connections[0].user == "jan"
-        assert peer.connections[0].password == "geheim"
+        assert peer.sessions()[0].user == "jan"
+        assert peer.sessions()[0].password == "geheim"
 
 
 def test_log_lines_are_read():

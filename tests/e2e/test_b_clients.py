@@ -65,14 +65,13 @@ def test_curl_appends(w, user, ca, tmp):
 
 MBSYNCRC = """
 IMAPAccount mw
-Host 127.0.0.1
+Host localhost
 Port {port}
 User {user}
 Pass secret
 SSLType {ssl}
 CertificateFile {ca}
 AuthMechs {auth}
-PipelineDepth {depth}
 
 IMAPStore far
 Account mw
@@ -127,15 +126,16 @@ def test_mbsync_syncs_both_ways(w, mail, user, ca, tmp, ssl_type, auth):
     rc = tmp / "mbsyncrc"
     rc.write_text(MBSYNCRC.format(
         port=w.imaps if ssl_type == "IMAPS" else w.imap, user=user,
-        ssl=ssl_type, ca=ca.cert, auth=auth, dir=tmp, depth=0))
+        ssl=ssl_type, ca=ca.cert, auth=auth, dir=tmp))
     env = dict(os.environ, HOME=str(tmp))
     run(["mbsync", "-c", rc, "all"], env=env)
     home = mail.of(user).dir / "mail" / user / "Maildir"
     assert len(bodies(near)) == 19
     assert bodies(near) == bodies(home)
     # now one is deleted here, and one comes in there
-    victim = next(p for p in (near / "cur").iterdir())
-    victim.rename(str(victim) + ("T" if ":2," in victim.name else ":2,T"))
+    victim = next(p for sub in ("cur", "new") for p in (near / sub).iterdir())
+    victim.rename(near / "cur" / (
+        victim.name + ("T" if ":2," in victim.name else ":2,T")))
     mail.of(user).deliver(user, b"came later")
     run(["mbsync", "-c", rc, "all"], env=env)
     assert len(bodies(near)) == 19

@@ -280,8 +280,7 @@ def test_client_goes_away_during_login(weir, conf):
         w = weir(conf(backend("slow", peer.port)))
         with Imap(w.imaps, tls=True) as c:
             c.send("t LOGIN jan secret\r\n")
-            wait_until(lambda: peer.connections
-                       and peer.connections[0].user, "the login there")
+            wait_until(peer.sessions, "the login there")
         w.wait_log(event="close", blame="client")
 
 
@@ -304,8 +303,7 @@ def test_client_pipelines_much_behind_the_login(weir, conf):
             sender = threading.Thread(target=lambda: c.send(
                 "".join(f"x{i} NOOP\r\n" for i in range(n))))
             sender.start()
-            wait_until(lambda: peer.connections
-                       and peer.connections[0].user, "the login there")
+            wait_until(peer.sessions, "the login there")
             hold.set()
             assert c.finish("t")[1].startswith("OK")
             for i in range(n):

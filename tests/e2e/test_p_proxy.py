@@ -155,7 +155,7 @@ def test_id_is_not_sent_unless_offered(weir, conf, user):
         w = weir(conf(backend("fake", peer.port, "client_info = id")))
         with Imap(w.imaps, tls=True) as c:
             c.login(user)
-        assert not [line for line in peer.connections[0].said
+        assert not [line for line in peer.sessions()[0].said
                     if " ID " in line]
 
 
@@ -164,7 +164,7 @@ def test_id_never_asks_for_multiplex(weir, conf, user):
         w = weir(conf(backend("fake", peer.port, "client_info = id")))
         with Imap(w.imaps, tls=True) as c:
             c.login(user)
-        said = "\n".join(peer.connections[0].said)
+        said = "\n".join(peer.sessions()[0].said)
         assert " ID (" in said and "x-multiplex" not in said.lower()
         assert '"x-originating-ip" "127.0.0.1"' in said
 
@@ -182,7 +182,9 @@ def test_proxy_v2_has_what_is_known_of_tls(weir, conf, user):
     headers = []
 
     def script(c):
-        headers.append(c.read_proxy_v2())
+        header = c.read_proxy_v2()
+        if header[0]:		# a probe says LOCAL
+            headers.append(header)
         c.greet()
         c.login()
         c.serve()
@@ -201,7 +203,7 @@ def test_proxy_v2_has_what_is_known_of_tls(weir, conf, user):
         assert bits & 1 and (bits & 6) == 0 or verify == 0
         assert b"\x21" + struct.pack("!H", len(version)) + version.encode() \
             in tlvs[0x20]
-        header = peer.connections[0].proxy_header
+        header = peer.sessions()[0].proxy_header
         if 3 in tlvs:
             at = header.index(b"\x03\x00\x04" + tlvs[3]) + 3
             zeroed = header[:at] + b"\0" * 4 + header[at + 4:]
@@ -215,7 +217,9 @@ def test_proxy_v2_comes_before_tls(weir, conf, backend_cert, user):
     headers = []
 
     def script(c):
-        headers.append(c.read_proxy_v2())
+        header = c.read_proxy_v2()
+        if header[0]:		# a probe says LOCAL
+            headers.append(header)
         assert c.buffer == b"" or c.buffer[0] == 0x16
         c.buffer_before_tls = c.buffer
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

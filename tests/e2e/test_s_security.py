@@ -192,12 +192,12 @@ def test_nothing_gets_into_the_backends_stream(weir, conf, name):
                 else:
                     c.send(f"t AUTHENTICATE PLAIN {plain(name, name)}\r\n")
                 c.finish("t")
-        for connection in peer.connections:
+        for connection in peer.sessions():
             commands = [line for line in connection.said
                         if re.match(r"\S+ (LOGOUT|NOOP|SELECT)", line, re.I)]
             assert not commands
-            assert connection.user in (None, name)
-            assert connection.password in (None, name)
+            assert connection.user == name
+            assert connection.password == name
 
 
 def test_id_of_the_client_cannot_pose_as_a_proxy(weir, conf, mail, user):
@@ -257,16 +257,14 @@ def test_a_line_has_an_end(w, what):
 
 def test_literals_are_bounded(w, user):
     with Imap(w.imaps, tls=True) as c:
-        c.send("a LOGIN {4097}\r\n")
-        assert c.line().startswith("a BAD")
-        c.ok("NOOP")
-        c.send("a LOGIN {99999999999999999999}\r\n")
-        assert c.line().startswith("a BAD")
+        for size in ("4097", "4294967297", "99999999999999999999"):
+            c.send(f"a LOGIN {{{size}}}\r\n")
+            assert c.line().startswith(("a BAD", "a NO [TOOBIG]"))
         c.ok("NOOP")
         # non-synchronizing and too big: BAD and eaten, or BYE
         c.send(b"a LOGIN {5000+}\r\n" + b"x" * 5000 + b" y\r\nb NOOP\r\n")
         said = c.line()
-        assert "BYE" in said or said.startswith("a BAD")
+        assert "BYE" in said or said.startswith(("a BAD", "a NO"))
 
 
 def test_commands_are_counted(weir, conf, mail):
@@ -279,7 +277,7 @@ def test_commands_are_counted(weir, conf, mail):
 
 
 def test_login_timeout(weir, conf, mail):
-    w = weir(conf(backend("d1", mail.d1.plain), limits="login_timeout = 1s"))
+    w = weir(conf(backend("d1", mail.d1.plain), limits="login_timeout = 1s\n  commands = 1000000"))
     begin = time.monotonic()
     with Imap(w.imaps, tls=True) as idle, Imap(w.imap) as busy, \
             socket.create_connection(("127.0.0.1", w.imaps)) as silent:
@@ -344,9 +342,8 @@ def test_a_failed_attempt_leaves_nothing(weir, conf, user):
             assert c.finish("u")[1].startswith("NO")
             c.send(f"v LOGIN {user} mine\r\n")
             assert c.finish("v")[1].startswith("OK")
-        assert peer.connections[-1].user == user
-        assert peer.connections[-1].password == "mine"
-        assert len(peer.connections) == 1
+        connection, = peer.sessions()
+        assert connection.user == user and connection.password == "mine"
 
 
 def test_children_have_no_privileges(w):

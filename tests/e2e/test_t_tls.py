@@ -324,9 +324,9 @@ def test_backend_sessions_are_resumed(weir, conf, ca, backend_cert, user,
     reused = []
 
     def script(c):
-        reused.append(c.sock.session_reused)
         c.greet()
         c.login()
+        reused.append(c.sock.session_reused)
         c.serve()
 
     context = server_context(backend_cert)

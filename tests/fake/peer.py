@@ -27,7 +27,7 @@ PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n"
 
 
 class Gone(Exception):
-    """The other side closed the connection."""
+    """The other side closed the connection, or it was the proxy's probe."""
 
 
 class Connection:
@@ -69,6 +69,10 @@ class Connection:
         line, _, self.buffer = self.buffer.partition(b"\r\n")
         text = line.decode("utf-8", "surrogateescape")
         self.said.append(text)
+        if self.user is None and text.upper().endswith(" LOGOUT"):
+            # a probe asks what there is, and goes
+            self.send(f"* BYE bye\r\n{text.split()[0]} OK done\r\n")
+            raise Gone
         return text
 
     def wait_eof(self):
@@ -226,6 +230,10 @@ class Peer:
         self.close()
         if kind is None and self.errors:
             raise AssertionError("in the fake backend:\n" + self.errors[0])
+
+    def sessions(self):
+        """The connections in which somebody has logged in, so no probes."""
+        return [c for c in self.connections if c.user is not None]
 
     def _accept(self):
         while True:

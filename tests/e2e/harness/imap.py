@@ -171,6 +171,8 @@ class Imap:
 
     def login(self, user, password="secret"):
         """The tagged reply of LOGIN, after OK."""
+        user, password = (re.sub(r'(["\\])', r"\\\1", word)
+                          for word in (user, password))
         _, tagged = self.command(f'LOGIN "{user}" "{password}"')
         assert tagged.startswith("OK"), tagged
         return tagged

@@ -167,9 +167,9 @@ class Mailweir:
                 argv = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
             except OSError:
                 continue
-            for role, pids in found.items():
-                if role.encode() in argv.split(b"\0", 1)[-1]:
-                    pids.append(pid)
+            words = argv.decode("utf-8", "replace").split("\0")
+            if "--role" in words:
+                found[words[words.index("--role") + 1]].append(pid)
         return found
 
     def control(self):
