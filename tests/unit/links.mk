@@ -43,3 +43,6 @@ test_log :=
 test_deadline :=
 test_stream :=
 test_tlsctx :=
+test_sockets := admin/sockets.c admin/conf.c backends/conf.c proxy/conf.c \
+	backends/pattern.c proxy/ipc.c proxy/ipc_codec.c
+test_notify := admin/notify.c
