@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "backends/backend_tls.h"
 #include "backends/conf.h"
 #include "backends/farm.h"
 #include "backends/login.h"
@@ -45,6 +46,7 @@ struct probe {
 	struct ev_loop *loop;
 	struct stream_loop streams;
 	struct farm *farm;
+	struct backend_trusts *trusts;
 	probe_heard_fn *heard;
 	void *owner;
 	struct one *all;
@@ -63,9 +65,10 @@ static void begin_in(struct one *o, double seconds)
 /* Within 5 % of the time, so that proxies started together spread. */
 static double spread(double seconds)
 {
-	unsigned char r = 128;
+	unsigned char r;
 
-	(void)getrandom(&r, 1, GRND_NONBLOCK);
+	if (getrandom(&r, 1, GRND_NONBLOCK) != 1)
+		return seconds;
 	return seconds * (0.95 + r / 2560.);
 }
 
@@ -163,12 +166,7 @@ static bool begin_tls(struct one *o)
 	struct err err = { "" };
 
 	if (!o->tls)
-		o->tls = tls_client_new(&(struct tls_peer){
-		    .name = b->name, .ca = b->ca.data,
-		    .certificate = b->certificate.data, .key = b->key.data,
-		    .host = b->tls_name[0] ? b->tls_name : b->address.host,
-		    .verify = b->verify,
-		    .min_version = 10 + (int)b->tls_min_version }, &err);
+		o->tls = backend_tls_client(o->probe->trusts, b, &err);
 	if (!o->tls) {
 		abort_as(o, LOGIN_FAIL_TLS, err.text);
 		return false;
@@ -371,6 +369,7 @@ struct probe *probe_new(struct ev_loop *loop, struct farm *farm,
 void probe_start(struct probe *p)
 {
 	must(!p->all);
+	p->trusts = backend_trusts_new();
 	p->n = farm_n(p->farm);
 	p->all = mem_alloc(p->n * sizeof *p->all);
 	for (size_t i = 0; i < p->n; i++) {
@@ -393,6 +392,7 @@ void probe_stop(struct probe *p)
 		ev_timer_stop(p->loop, &o->timer);
 		tls_client_free(&o->tls);
 	}
+	backend_trusts_free(&p->trusts);
 	free(p->all);
 	p->all = NULL;
 	p->n = 0;

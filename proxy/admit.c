@@ -12,7 +12,7 @@
 #include "proxy/proxyline.h"
 #include "proxy/snapshot.h"
 #include "proxy/worker.h"
-#include "uthash.h"
+#include <uthash.h>
 
 /* An IPv6 customer has a /64 at the least, so that is what counts as one. */
 struct address_key {

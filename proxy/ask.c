@@ -11,7 +11,7 @@
 #include "proxy/session.h"
 #include "proxy/snapshot.h"
 #include "proxy/worker.h"
-#include "utlist.h"
+#include <utlist.h>
 
 static void send_decide(const struct session *s)
 {

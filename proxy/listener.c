@@ -12,7 +12,7 @@
 #include "proxy/session.h"
 #include "proxy/snapshot.h"
 #include "proxy/worker.h"
-#include "utlist.h"
+#include <utlist.h>
 
 #define ACCEPTS_PER_TURN 8
 #define PRIORITY (-1)	/* after everything that is under way */

@@ -16,7 +16,7 @@
 #include "proxy/base/addr.h"
 #include "proxy/base/buf.h"
 #include "proxy/preauth.h"
-#include "uthash.h"
+#include <uthash.h>
 
 struct arena;
 struct session;

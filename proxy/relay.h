@@ -13,7 +13,7 @@
  * The frame is fed with every byte before it is sent on.
  *
  * A side that ends its direction has that passed on to the other, which then
- * has RELAY_HALF_S to finish.
+ * has relay.half_closed_timeout to finish.
  *
  * Thread   the worker's.
  * Source   RFC 9051 §5.4 (autologout), §7.1.5 (BYE).
@@ -22,7 +22,6 @@
 
 struct buf;
 
-#define RELAY_HALF_S 60
 #define RELAY_LINGER_S 2
 
 /* The login is done. Sends each side what the login has left: to the client

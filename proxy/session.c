@@ -18,7 +18,7 @@
 #include "proxy/snapshot.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
-#include "utlist.h"
+#include <utlist.h>
 
 /* An idle session's memory, but for OpenSSL's part. */
 _Static_assert(sizeof(struct session) <= 600, "struct session has grown");

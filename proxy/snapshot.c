@@ -3,12 +3,13 @@
 #include "proxy/snapshot.h"
 
 #include <stdlib.h>
+#include <uthash.h>
 
+#include "backends/backend_tls.h"
 #include "proxy/base/err.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/tlsctx.h"
 #include "proxy/conf.h"
-#include "uthash.h"
 
 struct known_backend {
 	const struct conf_backend *conf;
@@ -24,6 +25,7 @@ struct snapshot {
 	struct known_backend *all;	/* array */
 	size_t n_backends;
 	struct known_backend *by_name;	/* hash over it */
+	struct backend_trusts *trusts;
 };
 
 static bool add_listener(struct snapshot_listener *l,
@@ -72,6 +74,7 @@ static void destroy(struct snapshot *s)
 		tls_client_free(&s->all[i].tls);
 	for (size_t i = 0; i < s->n_listeners; i++)
 		tls_server_free(&s->listeners[i].tls);
+	backend_trusts_free(&s->trusts);
 	free(s->all);
 	free(s->listeners);
 	settings_unref(&s->settings);
@@ -87,6 +90,7 @@ struct snapshot *snapshot_new(struct settings *settings,
 	    conf_listener_all(settings, &n);
 
 	s->n_refs = 1;
+	s->trusts = backend_trusts_new();
 	s->settings = settings;
 	s->listeners = mem_alloc(n * sizeof *s->listeners);
 	for (; s->n_listeners < n; s->n_listeners++)
@@ -181,14 +185,6 @@ struct tls_client *snapshot_tls_client(struct snapshot *s,
 
 	must(b && b->conf == conf);
 	if (!b->tls)
-		b->tls = tls_client_new(&(struct tls_peer){
-		    .name = conf->name,
-		    .ca = conf->ca.data,
-		    .certificate = conf->certificate.data,
-		    .key = conf->key.data,
-		    .host = *conf->tls_name ? conf->tls_name :
-			conf->address.host,
-		    .verify = conf->verify,
-		    .min_version = 10 + (int)conf->tls_min_version }, err);
+		b->tls = backend_tls_client(s->trusts, conf, err);
 	return b->tls;
 }

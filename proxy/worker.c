@@ -20,7 +20,7 @@
 #include "proxy/sandbox.h"
 #include "proxy/session.h"
 #include "proxy/snapshot.h"
-#include "utlist.h"
+#include <utlist.h>
 
 /* Descriptors that are not a session's: links, log, listeners, epoll, pipes. */
 #define OTHER_FDS 64
@@ -80,6 +80,8 @@ static void set_limits(struct worker *w)
 	w->login_limit.length_s = (double)limits->login_timeout_ms / 1000;
 	w->idle_limit.length_s =
 	    (double)snapshot_relay(w->snapshot)->idle_timeout_ms / 1000;
+	w->half_limit.length_s =
+	    (double)snapshot_relay(w->snapshot)->half_closed_timeout_ms / 1000;
 	/* two descriptors a session */
 	uint64_t most = w->fds_max > 2 * OTHER_FDS ?
 	    (w->fds_max - OTHER_FDS) / 2 : 1;
@@ -350,8 +352,7 @@ static void init_limits(struct worker *w)
 {
 	deadline_class_init(&w->login_limit, w->loop, 60, on_login_limit, w);
 	deadline_class_init(&w->idle_limit, w->loop, 2100, on_idle_limit, w);
-	deadline_class_init(&w->half_limit, w->loop, RELAY_HALF_S,
-	    on_half_limit, w);
+	deadline_class_init(&w->half_limit, w->loop, 60, on_half_limit, w);
 	deadline_class_init(&w->linger_limit, w->loop, RELAY_LINGER_S,
 	    on_half_limit, w);
 	ev_init(&w->grace, on_grace);

@@ -103,6 +103,8 @@ enum settings_kind {
 enum settings_flags {
 	SETTINGS_REQUIRED = 1,	/* has no default */
 	SETTINGS_FIXED = 2,	/* a reload does not change it */
+	SETTINGS_SYSTEM = 4,	/* FILE: "" means the default, which is a file
+				 * of the system and may be missing */
 };
 
 struct settings_choice {

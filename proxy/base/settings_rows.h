@@ -130,6 +130,7 @@
 #undef SETTINGS_MAKE_TABLES
 #define REQUIRED	SETTINGS_REQUIRED
 #define FIXED		SETTINGS_FIXED
+#define SYSTEM		SETTINGS_SYSTEM
 #define MSECS(n)	UINT64_C(n)
 #define SECS(n)		(UINT64_C(n) * 1000)
 #define MINS(n)		(SECS(60) * (n))

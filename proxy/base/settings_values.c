@@ -236,11 +236,11 @@ static bool set_network(const char *text, struct net *field, struct err *err)
 }
 
 /* Files are read once, however many settings name them. */
-static bool hold_file(struct settings *s, const char *path,
+static bool hold_file(struct settings *s, const char *path, bool may_miss,
     struct settings_file *out, struct err *err)
 {
 	struct held_file *f;
-	struct str data;
+	struct str data = STR_NONE;
 
 	for (f = s->files; f; f = f->next)
 		if (strcmp(f->file.path, path) == 0) {
@@ -249,7 +249,8 @@ static bool hold_file(struct settings *s, const char *path,
 		}
 	f = settings_alloc(s, sizeof *f);
 	if (s->dir) {
-		if (!settings_read_file(s, path, FILE_MAX, &data, err))
+		if (!settings_read_file(s, path, FILE_MAX, &data, err) &&
+		    !may_miss)
 			return false;
 	} else if (s->file && s->file(s->file_arg, path, &data)) {
 		data.p = settings_text(s, data);
@@ -286,7 +287,10 @@ static bool set_secret(struct settings *s, struct settings_file *f,
 static bool set_file(struct settings *s, const struct settings_row *row,
     const char *text, struct settings_file *field, struct err *err)
 {
-	if (!hold_file(s, settings_path(s, text), field, err))
+	bool may_miss = row->flags & SETTINGS_SYSTEM &&
+	    strcmp(text, row->preset) == 0;
+
+	if (!hold_file(s, settings_path(s, text), may_miss, field, err))
 		return false;
 	return row->type != SETTINGS_SECRET || set_secret(s, field, err);
 }
@@ -429,6 +433,8 @@ bool settings_set_field(struct settings *s, const struct settings_row *row,
 		return set_list(s, row, raws, field, err);
 	}
 	const char *text = raws->n ? raws->v[0].text : row->preset;
+	if (row->flags & SETTINGS_SYSTEM && !text[0])
+		text = row->preset;
 	if (!text[0] && may_be_empty(row->type)) {
 		set_nothing(row, field);
 		return true;

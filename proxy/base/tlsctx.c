@@ -21,6 +21,10 @@ struct tls_server {
 	SSL_CTX *ctx[];		/* the first serves who names no other */
 };
 
+struct tls_trust {
+	X509_STORE *store;
+};
+
 struct tls_client {
 	SSL_CTX *ctx;
 	SSL_SESSION *session;	/* the last ticket, to resume */
@@ -110,18 +114,18 @@ static bool use_certificate(SSL_CTX *ctx, struct str pem, struct err *err)
 	return ok;
 }
 
-/* All certificates of a CA file; ask: also name them to the peer. */
-static bool trust(SSL_CTX *ctx, struct str pem, bool ask, struct err *err)
+/* All certificates of a CA file; names: those to tell the peer, or NULL. */
+static bool trust(X509_STORE *store, struct str pem, SSL_CTX *names,
+    struct err *err)
 {
 	BIO *b = pem_bio(pem);
-	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
 	size_t n = 0;
 	X509 *cert;
 
 	while ((cert = PEM_read_bio_X509_AUX(b, NULL, no_password, NULL))) {
 		X509_STORE_add_cert(store, cert);
-		if (ask)
-			SSL_CTX_add_client_CA(ctx, cert);
+		if (names)
+			SSL_CTX_add_client_CA(names, cert);
 		X509_free(cert);
 		n++;
 	}
@@ -307,7 +311,8 @@ static SSL_CTX *server_ctx(const struct tls_pair *p, struct tls_server *t,
 		ok = err_set(err, "ciphersuites: not understood: \"%s\"",
 		    p->ciphersuites);
 	if (ok && p->client_ca.n) {
-		ok = trust(ctx, p->client_ca, true, err);
+		ok = trust(SSL_CTX_get_cert_store(ctx), p->client_ca, ctx,
+		    err);
 		err_prefix(ok ? NULL : err, "client_ca");
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_client_certificate);
 	}
@@ -366,6 +371,29 @@ struct ssl_st *tls_server_accept(struct tls_server *t)
 
 /* --- client ------------------------------------------------------------ */
 
+struct tls_trust *tls_trust_new(struct str pem, struct err *err)
+{
+	struct tls_trust *t = mem_alloc(sizeof *t);
+
+	t->store = X509_STORE_new();
+	if (!t->store)
+		die("out of memory");
+	if (!trust(t->store, pem, NULL, err))
+		tls_trust_free(&t);
+	return t;
+}
+
+void tls_trust_free(struct tls_trust **tp)
+{
+	struct tls_trust *t = *tp;
+
+	if (!t)
+		return;
+	*tp = NULL;
+	X509_STORE_free(t->store);
+	free(t);
+}
+
 static int on_new_session(SSL *ssl, SSL_SESSION *session)
 {
 	struct tls_client *t = SSL_get_app_data(ssl);
@@ -382,10 +410,10 @@ struct tls_client *tls_client_new(const struct tls_peer *p, struct err *err)
 
 	t->ctx = ctx_new(TLS_client_method(), p->min_version);
 	t->host = mem_strdup(p->host ? p->host : "");
-	t->verify = p->verify;
-	if (p->verify)
-		ok = trust(t->ctx, p->ca, false, err);
-	if (ok && p->certificate.n)
+	t->verify = p->trust != NULL;
+	if (p->trust)
+		SSL_CTX_set1_cert_store(t->ctx, p->trust->store);
+	if (p->certificate.n)
 		ok = use_certificate(t->ctx, p->certificate, err) &&
 		    use_key(t->ctx, p->key, err);
 	if (!ok) {
@@ -393,7 +421,7 @@ struct tls_client *tls_client_new(const struct tls_peer *p, struct err *err)
 		tls_client_free(&t);
 		return NULL;
 	}
-	SSL_CTX_set_verify(t->ctx, p->verify ? SSL_VERIFY_PEER :
+	SSL_CTX_set_verify(t->ctx, t->verify ? SSL_VERIFY_PEER :
 	    SSL_VERIFY_NONE, NULL);
 	SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_CLIENT |
 	    SSL_SESS_CACHE_NO_INTERNAL);

@@ -6,6 +6,7 @@
  * tlsctx - what many TLS connections share
  *
  *	tls_server   the certificates of one listener, chosen by SNI
+ *	tls_trust    certificate authorities; many backends may share them
  *	tls_client   how a backend is verified, and the session to resume
  *	tls_tickets  the session ticket keys of all workers
  *
@@ -61,12 +62,15 @@ struct tls_server *tls_server_new(const struct tls_pair *pairs, size_t n,
     struct tls_tickets *tickets, struct err *err);
 void tls_server_free(struct tls_server **t);
 
+struct tls_trust;
+struct tls_trust *tls_trust_new(struct str pem, struct err *err);
+void tls_trust_free(struct tls_trust **t);
+
 struct tls_peer {
 	const char *name;		/* the backend's, for messages */
-	struct str ca;			/* PEM */
+	struct tls_trust *trust;	/* NULL: nobody is verified */
 	struct str certificate, key;	/* ours; may be empty */
 	const char *host;		/* DNS name or IP to be verified */
-	bool verify;
 	int min_version;
 };
 
