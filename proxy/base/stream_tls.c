@@ -180,6 +180,11 @@ void stream_tls_shutdown(struct stream *s)
 
 void stream_tls_free(struct stream *s)
 {
+	/* OpenSSL takes a session that was not closed by both sides for
+	 * unfit to be resumed, which no TLS since 1.1 asks for. */
+	if (!s->is_handshaking)
+		SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN |
+		    SSL_RECEIVED_SHUTDOWN);
 	SSL_free(s->ssl);
 	s->ssl = NULL;
 	s->is_handshaking = false;
