@@ -338,4 +338,4 @@ def test_backend_sessions_are_resumed(weir, conf, ca, backend_cert, user,
             with Imap(w.imaps, tls=True) as c:
                 c.login(user)
                 c.ok("LOGOUT")
-    assert reused[0] is False and reused[-1] is True
+    assert reused[0] is False and reused[-1] is True, reused

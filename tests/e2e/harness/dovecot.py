@@ -10,6 +10,7 @@ mandatory).  Every user's password is "secret"; the master user is
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import pwd
@@ -116,6 +117,9 @@ MESSAGE = (b"From: Tester <tester@example.org>\r\nTo: <%s>\r\n"
            b"Date: Thu, 01 Oct 2026 10:00:00 +0000\r\n\r\n%s\r\n")
 
 
+_SERIAL = itertools.count(1)
+
+
 class Dovecot:
     """One instance; start() returns when it accepts."""
 
@@ -191,9 +195,12 @@ class Dovecot:
         for path in (home, maildir, *maildir.iterdir()):
             if os.geteuid() == 0:
                 os.chown(path, mail.pw_uid, mail.pw_gid)
-        first = len(list((maildir / "new").iterdir())) + 1
+        first = 1 + sum(1 for sub in ("new", "cur")
+                        for _ in (maildir / sub).iterdir())
         for number, text in enumerate(messages, first):
-            path = maildir / "new" / f"1000000{number:03}.M1P{number}.test"
+            # a name that no other message has
+            path = maildir / "new" / (f"1000000{number:03}.M{next(_SERIAL)}P1"
+                                      ".test")
             path.write_bytes(MESSAGE % (user.encode(), number, number,
                                         user.encode(), text))
             if os.geteuid() == 0:
