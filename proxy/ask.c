@@ -77,6 +77,19 @@ void ask_released(struct session *s)
 	send_release(s);
 }
 
+void ask_heard(const struct session *s)
+{
+	const struct prelogin *p = s->prelogin;
+	struct str words = login_capability_before(&p->login);
+
+	if (s->worker->control && words.n &&
+	    (p->hint.n == 0 || login_hint_was_wrong(&p->login)))
+		link_send_backend_capabilities(s->worker->control,
+		    &(struct msg_backend_capabilities){
+			.backend = str_from(s->chosen->name),
+			.words = words });
+}
+
 static void take_grant(struct session *s, const struct msg_grant *g)
 {
 	struct prelogin *p = s->prelogin;

@@ -29,6 +29,9 @@ void ask_cancel(struct session *s);
 /* The session's lease ends, if it had one. */
 void ask_released(struct session *s);
 
+/* Tells control what the backend can do, if it did not know it right. */
+void ask_heard(const struct session *s);
+
 /* GRANT, REFUSE, WAIT from control: the session runs on. */
 void ask_answered(struct worker *w, const struct msg *m);
 

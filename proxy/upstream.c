@@ -212,6 +212,7 @@ static enum step failed(struct session *s)
 	char reply[600], why[200];
 
 	p->attempts++;
+	ask_heard(s);
 	if (kind != LOGIN_FAIL_AUTH_DENIED && kind != LOGIN_FAIL_CANCELLED)
 		log_failed_backend(s);
 	struct str detail = login_detail(login), text = login_reply(login);
@@ -398,6 +399,7 @@ static enum step succeeded(struct session *s)
 	s->login_at = session_now(s);
 	s->user = mem_str(preauth_ident(p->preauth)->canonical);
 	log_login(s);
+	ask_heard(s);
 	send_to_backend(s);
 	answer_client(s);
 	relay_begin(s, &p->out, &p->backend_in, &p->in);
