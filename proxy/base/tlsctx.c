@@ -268,7 +268,9 @@ static int on_hello(SSL *ssl, int *alert, void *arg)
 		SSL_set_SSL_CTX(ssl, t->ctx[i]);
 		SSL_set_min_proto_version(ssl,
 		    (int)SSL_CTX_get_min_proto_version(t->ctx[i]));
-		SSL_set_verify(ssl, SSL_CTX_get_verify_mode(t->ctx[i]), NULL);
+		/* NULL would keep the callback of the first, if it has one */
+		SSL_set_verify(ssl, SSL_CTX_get_verify_mode(t->ctx[i]),
+		    SSL_CTX_get_verify_callback(t->ctx[i]));
 		break;
 	}
 	return SSL_CLIENT_HELLO_SUCCESS;
@@ -317,6 +319,7 @@ static SSL_CTX *server_ctx(const struct tls_pair *p, struct tls_server *t,
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_client_certificate);
 	}
 	if (!ok) {
+		ERR_clear_error();
 		err_prefix(err, "tls %s", p->name);
 		SSL_CTX_free(ctx);
 		return NULL;
@@ -413,7 +416,10 @@ struct tls_client *tls_client_new(const struct tls_peer *p, struct err *err)
 	t->verify = p->trust != NULL;
 	if (p->trust)
 		SSL_CTX_set1_cert_store(t->ctx, p->trust->store);
-	if (p->certificate.n)
+	/* OpenSSL takes an empty name for one that is not to be verified */
+	if (t->verify && !*t->host)
+		ok = err_set(err, "no name to verify its certificate by");
+	if (ok && p->certificate.n)
 		ok = use_certificate(t->ctx, p->certificate, err) &&
 		    use_key(t->ctx, p->key, err);
 	if (!ok) {
