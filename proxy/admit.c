@@ -94,7 +94,7 @@ static void take_header(struct session *s, const struct proxyline *line)
 	s->prelogin->local_addr = line->destination;
 	s->has_proxied_tls = line->tls.is_on;
 	size_t n = line->authority.n;
-	if (n < sizeof s->prelogin->server_name)
+	if (n && n < sizeof s->prelogin->server_name)
 		memcpy(s->prelogin->server_name, line->authority.p, n);
 }
 
