@@ -13,6 +13,10 @@
  * handshake's messages. */
 #define OUT_EXTRA 16384
 
+/* The recv()s of one stream in one turn. Who sends faster than that waits for
+ * the next turn, which comes at once, and others have theirs first. */
+#define RECVS_MAX 16
+
 struct stream_rest {
 	size_t off, len, cap;	/* bytes: data[off .. len) */
 	char data[];
@@ -176,6 +180,7 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
 
 	(void)loop;
 	s->is_drained = false;
+	s->n_recvs = 0;
 	if (revents & EV_WRITE && s->out)
 		send_rest(s);
 	s->fn(s, revents);
@@ -253,7 +258,7 @@ static size_t receive(struct stream *s, void *to, size_t n)
 	if (r == 0)
 		s->has_eof = true;
 	/* a short read has emptied the socket: do not ask again */
-	s->is_drained = r < (ssize_t)n;
+	s->is_drained = r < (ssize_t)n || ++s->n_recvs >= RECVS_MAX;
 	return r > 0 ? (size_t)r : 0;
 }
 
@@ -377,12 +382,15 @@ void stream_shutdown(struct stream *s)
 
 void stream_want(struct stream *s, bool read)
 {
-	int want = (read && !s->has_eof ? EV_READ : 0) |
-	    (s->out || s->wants_write ? EV_WRITE : 0);
 	struct ev_loop *loop = s->loop->loop;
+	int want;
 
 	if (!stream_is_open(s))
 		return;
+	/* TLS answers a key update from within a read */
+	(void)stream_flush(s);
+	want = (read && !s->has_eof ? EV_READ : 0) |
+	    (s->out || s->wants_write ? EV_WRITE : 0);
 	if (s->error)
 		want = 0;
 	if ((s->io.events & (EV_READ | EV_WRITE)) == want)

@@ -69,8 +69,9 @@ struct stream {
 	stream_fn *fn;
 	void *owner;
 	int error;			/* errno, or EPROTO for TLS */
+	uint8_t n_recvs;		/* since the last event */
 	bool is_handshaking;
-	bool is_drained;		/* the last recv() left nothing */
+	bool is_drained;		/* no recv() before the next event */
 	bool has_eof;			/* nothing more will be read */
 	bool has_shutdown;		/* nothing more may be written */
 	bool wants_write;		/* the owner writes to the socket itself */
@@ -128,7 +129,8 @@ size_t stream_unsent(const struct stream *s);
 void stream_shutdown(struct stream *s);
 
 /* Sets the events waited for: writing while something is unsent, reading
- * when the caller wants it and the peer has not ended. */
+ * when the caller wants it and the peer has not ended; none once the stream
+ * has failed, which flush and read tell. The last call of a turn. */
 void stream_want(struct stream *s, bool read);
 void stream_close(struct stream *s);
 const char *stream_error(const struct stream *s);

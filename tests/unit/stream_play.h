@@ -25,7 +25,7 @@
 #include "proxy/base/tlsctx.h"
 
 #define PLAY_CHUNK 16384
-#define PLAY_LIMIT_S 30.
+#define PLAY_LIMIT_S 10.
 
 /* --- certificates --------------------------------------------------------- */
 
@@ -196,6 +196,8 @@ static inline void side_run(struct side *s)
 	if (!s->is_paused)
 		side_read(s);
 	side_write(s);
+	if (stream_flush(&s->stream) == STREAM_FAILED)
+		s->end = STREAM_FAILED;
 	stream_want(&s->stream, !s->is_paused &&
 	    !(s->echoes && stream_unsent(&s->stream)));
 }
