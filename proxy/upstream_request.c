@@ -14,12 +14,13 @@
 
 static void find_local_address(struct session *s)
 {
+	struct addr *local = &s->prelogin->local_addr;
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof sa;
 
-	if (s->prelogin->local_addr.sa.sa_family == AF_UNSPEC &&
+	if (local->sa.sa_family == AF_UNSPEC &&
 	    getsockname(s->client.io.fd, (struct sockaddr *)&sa, &len) == 0)
-		addr_from_sockaddr(&s->prelogin->local_addr, (struct sockaddr *)&sa, len);
+		addr_from_sockaddr(local, (struct sockaddr *)&sa, len);
 }
 
 /* Takes one quoted string off the front of *rest, its escapes undone in a

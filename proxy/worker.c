@@ -346,6 +346,7 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *p, int revents)
 	(void)loop;
 	(void)revents;
 	session_bury(p->data);
+	log_flush();
 }
 
 static void init_limits(struct worker *w)
@@ -392,6 +393,7 @@ static void fini(struct worker *w)
 	ev_prepare_stop(w->loop, &w->turn);
 	mem_wipe(&w->tickets, sizeof w->tickets);
 	ev_loop_destroy(w->loop);
+	log_flush();
 }
 
 int worker_main(int fd, unsigned index, const struct worker_start *start)
@@ -405,6 +407,7 @@ int worker_main(int fd, unsigned index, const struct worker_start *start)
 	getrlimit(RLIMIT_NOFILE, &fds);
 	w.fds_max = fds.rlim_cur;
 	log_set_role("worker");
+	log_hold();
 	w.loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
 	if (!w.loop)
 		die("worker: no event loop");

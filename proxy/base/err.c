@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/base/log.h"
+
 void err_must(const char *cond, const char *file, int line)
 {
+	log_flush();
 	fprintf(stderr, "mailweir: %s:%d: must hold: %s\n", file, line, cond);
 	abort();
 }

@@ -26,6 +26,14 @@ static struct {
 } out = { STDERR_FILENO, LOG_KIND_FILE, LOG_FORMAT_LOGFMT, LOG_LINE_INFO,
 	NULL, true, 0 };
 
+/* Lines that leave together at the end of a turn. */
+static struct {
+	bool is_on;
+	unsigned n_lines;
+	size_t n;
+	char text[16384];
+} held;
+
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 
 static int open_syslog(struct err *err)
@@ -64,6 +72,7 @@ void log_set_output(int fd, enum log_kind kind)
 
 	if (fd < 0)
 		return;
+	log_flush();
 	if (out.fd != STDERR_FILENO)
 		close(out.fd);
 	out.fd = fd;
@@ -305,6 +314,31 @@ static bool takes_a_line(void)
 	return !out.may_block || (poll(&p, 1, 0) == 1 && p.revents & POLLOUT);
 }
 
+void log_hold(void)
+{
+	held.is_on = true;
+}
+
+void log_flush(void)
+{
+	if (held.n && write(out.fd, held.text, held.n) < 0)
+		out.lost += held.n_lines;
+	held.n = held.n_lines = 0;
+}
+
+/* A file takes what it is given; a pipe has to be asked for each line. */
+static ssize_t hold(const struct log_line *l)
+{
+	if (held.n + l->n > sizeof held.text)
+		log_flush();
+	memcpy(held.text + held.n, l->text, l->n);
+	held.n += l->n;
+	held.n_lines++;
+	if (l->level == LOG_LINE_ERROR)
+		log_flush();
+	return (ssize_t)l->n;
+}
+
 void log_end(struct log_line *l)
 {
 	ssize_t n;
@@ -315,7 +349,7 @@ void log_end(struct log_line *l)
 		n = write_syslog(l);
 	} else {
 		l->text[l->n++] = '\n';
-		n = takes_a_line() ? write(out.fd, l->text, l->n) : -1;
+		n = held.is_on && !out.may_block ? hold(l) : takes_a_line() ? write(out.fd, l->text, l->n) : -1;
 	}
 	if (n < 0)
 		out.lost++;

@@ -59,6 +59,11 @@ int log_open(const char *to, enum log_kind *kind_out, struct err *err);
 void log_set_output(int fd, enum log_kind kind);
 void log_set_form(enum log_format format, enum log_level most);
 
+/* From now on lines to a file wait for log_flush(), which a loop calls at the
+ * end of each turn; an error's line does not wait. */
+void log_hold(void);
+void log_flush(void);
+
 /* The role that stands in each line of this process: "control". */
 void log_set_role(const char *role);
 

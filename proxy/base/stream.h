@@ -103,6 +103,9 @@ bool stream_is_connected(const struct stream *s);
  * (stream_drop_input) or given back (stream_unread) by the caller. */
 void stream_tls_accept(struct stream *s, struct tls_server *t);
 void stream_tls_connect(struct stream *s, struct tls_client *t);
+
+/* OK: its last messages leave with the next stream_flush(), which the caller
+ * owes in any case: mostly there is something to say, in the same packet. */
 enum stream_verdict stream_handshake(struct stream *s, struct err *err);
 static inline bool stream_is_tls(const struct stream *s)
 {

@@ -121,11 +121,11 @@ enum stream_verdict stream_tls_handshake(struct stream *s, struct err *err)
 	int r = SSL_do_handshake(s->ssl);
 	int why = r == 1 ? SSL_ERROR_NONE : SSL_get_error(s->ssl, r);
 
-	(void)stream_flush(s);
 	if (why == SSL_ERROR_NONE) {
 		s->is_handshaking = false;
 		return STREAM_OK;
 	}
+	(void)stream_flush(s);
 	if (why == SSL_ERROR_WANT_READ && !s->error)
 		return STREAM_AGAIN;
 	handshake_error(s, err);
