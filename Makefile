@@ -118,10 +118,10 @@ asan tsan:
 valgrind: $(UNIT_BIN) $(BUILD)/mailweir
 	$(Q)WRAP='$(MEMCHECK)' RESULTS=$(BUILD)/valgrind.count \
 	    tests/unit/run.sh $(UNIT_BIN)
-	$(Q)MAILWEIR=$(BUILD)/mailweir MAILWEIR_WRAP='$(MEMCHECK)' \
+	$(Q)MAILWEIR=$(BUILD)/mailweir MAILWEIR_WRAP='$(MEMCHECK)' E2E_PATIENCE=60 \
 	    RESULTS=$(BUILD)/valgrind-e2e.count \
 	    tests/e2e/run.sh tests/e2e/test_b_basic.py
-MEMCHECK := valgrind -q --leak-check=full --errors-for-leak-kinds=definite \
+MEMCHECK := valgrind -q --vgdb=no --leak-check=full --errors-for-leak-kinds=definite \
 	--error-exitcode=99 --trace-children=yes --num-callers=20
 
 fuzz:
