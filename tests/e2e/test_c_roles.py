@@ -12,7 +12,7 @@ import pytest
 
 from harness.conf import backend
 from harness.imap import Imap
-from harness.procs import alive, wait_until
+from harness.procs import alive, must_see_into, wait_until
 
 
 @pytest.fixture
@@ -189,6 +189,7 @@ def test_a_worker_that_dies_at_once_is_not_started_in_a_rush(w, new_user):
 
 def test_workers_share_the_connections(weir, conf, mail, new_user):
     w = weir(conf(backend("d1", mail.d1.plain), workers=3))
+    must_see_into(w.workers()[0])
     living = sessions(w, new_user, 30)
     counts = []
     for pid in w.workers():

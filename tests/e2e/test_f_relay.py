@@ -15,7 +15,7 @@ import pytest
 from fake.peer import Peer
 from harness.conf import backend
 from harness.imap import Imap
-from harness.procs import PATIENCE, wait_until
+from harness.procs import PATIENCE, must_see_into, wait_until
 
 MODES = ["framed", "opaque"]
 BYE = b"* BYE [UNAVAILABLE]"
@@ -183,6 +183,7 @@ def test_a_slow_reader_stops_its_sender(weir, conf, mode, direction):
     with Peer(script) as peer:
         w = start(weir, conf, peer, mode, "buffer = 64k")
         pid = w.workers()[0]
+        must_see_into(pid)
         c = session(w)
         c.sock.settimeout(120)
         before = memory(pid)

@@ -15,7 +15,7 @@ import pytest
 from fake.peer import Peer
 from harness.conf import backend
 from harness.imap import Imap
-from harness.procs import wait_until
+from harness.procs import must_see_into, wait_until
 
 
 def test_sessions_per_address(weir, conf, mail, new_user):
@@ -142,6 +142,7 @@ def test_an_idle_session_is_small(weir, conf, mail, new_user):
         pytest.skip("memory is measured on a plain build")
     with Peer() as peer:
         w = weir(conf(backend("fake", peer.port), workers=1))
+        must_see_into(w.workers()[0])
 
         def private():
             pid = w.workers()[0]
@@ -315,6 +316,7 @@ def test_nothing_leaks(weir, conf, mail, new_user):
     """Descriptors of the worker after many sessions are those before."""
     w = weir(conf(backend("d1", mail.d1.plain), workers=1))
     pid, user = w.workers()[0], new_user()
+    must_see_into(pid)
 
     def round_trip(n):
         for i in range(n):
