@@ -8,6 +8,7 @@
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/conf.h"
+#include "proxy/frontend.h"
 #include "proxy/prelogin.h"
 #include "proxy/proxyline.h"
 #include "proxy/snapshot.h"
@@ -93,9 +94,7 @@ static void take_header(struct session *s, const struct proxyline *line)
 	s->client_addr = line->source;
 	s->prelogin->local_addr = line->destination;
 	s->has_proxied_tls = line->tls.is_on;
-	size_t n = line->authority.n;
-	if (n && n < sizeof s->prelogin->server_name)
-		memcpy(s->prelogin->server_name, line->authority.p, n);
+	frontend_keep_server_name(s, line->authority);
 }
 
 static enum step refuse_header(struct session *s, const char *why)

@@ -3,6 +3,7 @@
 #include "proxy/ask.h"
 
 #include "backends/conf.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/err.h"
 #include "proxy/base/mem.h"
 #include "proxy/conf.h"
@@ -102,6 +103,9 @@ static void take_grant(struct session *s, const struct msg_grant *g)
 	if (!addr_parse(&p->address, g->address))
 		s->chosen = NULL;
 	p->login_as = arena_str(a, g->user);
+	/* without its name the master user would log in as itself */
+	if (!p->login_as.p)
+		s->chosen = NULL;
 	p->master_user = arena_str(a, g->master_user);
 	p->master_password = arena_str(a, g->master_password);
 	p->hint = arena_str(a, g->capabilities);
@@ -127,6 +131,8 @@ void ask_answered(struct worker *w, const struct msg *m)
 		take_grant(s, &m->grant);
 	} else if (m->type == MSG_REFUSE) {
 		p->refusal = arena_str(p->attempt, m->refuse.text);
+		if (!p->refusal.n)
+			p->refusal = STR("NO [UNAVAILABLE] Try again later.");
 		p->refusal_reason = arena_str(p->attempt, m->refuse.reason);
 		p->answer = ANSWER_REFUSE;
 	} else {
@@ -141,7 +147,7 @@ static void send_session(struct worker *w, const struct session *s)
 	char client[ADDR_TEXT_MAX];
 	struct str user = s->prelogin ?
 	    preauth_ident(s->prelogin->preauth)->canonical : str_from(s->user);
-	double age = ev_now(w->loop) - s->accepted_at;
+	double age = clock_now() - s->accepted_at;
 
 	link_send_session(w->control, &(struct msg_session){
 	    .session = s->id,

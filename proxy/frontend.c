@@ -67,8 +67,7 @@ void frontend_flush(struct session *s)
 
 /* --- TLS --------------------------------------------------------------- */
 
-/* SNI is the peer's word: only what can be a host name is kept. */
-static void keep_server_name(struct session *s, struct str name)
+void frontend_keep_server_name(struct session *s, struct str name)
 {
 	char *to = s->prelogin->server_name;
 
@@ -91,8 +90,8 @@ static void keep_tls_info(struct session *s)
 	stream_tls_info(&s->client, &info);
 	s->tls_version = info.version;
 	s->prelogin->tls_cipher = info.cipher;
-	keep_server_name(s, info.server_name);
-	if (s->listener->asks_certificate && info.peer_name.n &&
+	frontend_keep_server_name(s, info.server_name);
+	if (s->listener->asks_certificate && user_is_valid(info.peer_name) &&
 	    info.peer_name.n < PRELOGIN_NAME_MAX)
 		memcpy(s->prelogin->external, info.peer_name.p,
 		    info.peer_name.n);
@@ -116,7 +115,9 @@ static void configure(struct session *s)
 		.mechanisms = (offered & auth->mechanisms) |
 		    (s->listener->asks_certificate ?
 			SASL_BIT(SASL_EXTERNAL) : 0),
-		.capabilities = str_from(s->worker->offer.words),
+		/* control may replace the worker's while a client waits */
+		.capabilities = arena_str(s->prelogin->arena,
+		    str_from(s->worker->offer.words)),
 		.default_domain = str_from(auth->default_domain),
 		.canonical_case = auth->canonical_case,
 		.starttls = s->listener->tls && !has_tls &&
@@ -252,8 +253,6 @@ static void begin_starttls(struct session *s)
 static enum step more_from_client(struct session *s)
 {
 	frontend_flush(s);
-	if (s->client.error)
-		return session_fail(s, REASON_CLIENT_ERROR);
 	if (stream_unsent(&s->client)) {
 		stream_want(&s->client, false);
 		return STEP_WAIT;

@@ -23,6 +23,10 @@ void frontend_fini(struct session *s);
 enum step frontend_tls_run(struct session *s);
 enum step frontend_preauth_run(struct session *s);
 
+/* The name that the client asked for by TLS: the peer's word, so only what can
+ * be a host name is kept. */
+void frontend_keep_server_name(struct session *s, struct str name);
+
 /* While a login is under way: takes in what the client pipelines, within
  * limits.pipelined. NEXT, or CLOSE when the client has gone. */
 enum step frontend_absorb(struct session *s);

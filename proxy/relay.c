@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "proxy/base/buf.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/err.h"
 #include "proxy/conf.h"
 #include "proxy/relay_splice.h"
@@ -47,7 +48,7 @@ void relay_begin(struct session *s, const struct buf *answer,
 	(void)stream_flush(&s->backend);
 	stream_set_priority(&s->client, PRIORITY);
 	stream_set_priority(&s->backend, PRIORITY);
-	s->active_at = session_now(s);
+	s->active_at = clock_now();
 	deadline_stop(&s->deadline);
 	deadline_start(&s->worker->idle_limit, &s->deadline);
 }
@@ -55,14 +56,15 @@ void relay_begin(struct session *s, const struct buf *answer,
 /* A limit of half an hour need not be exact to the millisecond. */
 void relay_touch(struct session *s)
 {
-	struct deadline_class *idle = &s->worker->idle_limit;
-	double now = session_now(s);
+	struct deadline_class *limit = &s->worker->idle_limit;
+	double now = clock_now();
 
-	if (now - s->active_at < idle->length_s / 64 || s->client.has_eof ||
-	    s->backend.has_eof)
+	if (s->client.has_eof || s->backend.has_eof)
+		limit = &s->worker->half_limit;
+	if (now - s->active_at < limit->length_s / 64)
 		return;
 	s->active_at = now;
-	deadline_start(idle, &s->deadline);
+	deadline_start(limit, &s->deadline);
 }
 
 /* Moves what can be moved now; EOF and FAILED are of the side read from. */
@@ -99,12 +101,21 @@ static void half_close(struct session *s, struct stream *to)
 	deadline_start(&s->worker->half_limit, &s->deadline);
 }
 
+static enum reason client_ended(const struct session *s)
+{
+	return s->client.has_eof || s->client.error == ECONNRESET ||
+	    s->client.send_error ? REASON_CLIENT_EOF : REASON_CLIENT_ERROR;
+}
+
 static enum reason backend_ended(const struct session *s)
 {
+	if (s->client.has_eof)
+		return REASON_CLIENT_EOF;
 	if (frame_logout_seen(&s->frame))
 		return REASON_LOGOUT;
-	return !s->is_opaque && frame_bye_seen(&s->frame) ? REASON_BACKEND_BYE
-							   : REASON_BACKEND_EOF;
+	if (frame_bye_seen(&s->frame))
+		return REASON_BACKEND_BYE;
+	return s->backend.has_eof ? REASON_BACKEND_EOF : REASON_BACKEND_ERROR;
 }
 
 bool relay_may_end(const struct session *s)
@@ -122,20 +133,15 @@ static enum stream_verdict move(struct session *s, enum frame_side side)
 
 enum step relay_run(struct session *s)
 {
-	enum stream_verdict client = move(s, FRAME_CLIENT);
+	/* the backend first: sending to one that has gone would fail, and its
+	 * last words are for the client */
 	enum stream_verdict backend = move(s, FRAME_BACKEND);
+	enum stream_verdict client = move(s, FRAME_CLIENT);
 
-	if (s->client.error || client == STREAM_FAILED)
-		return session_fail(s, s->client.error == EPIPE ||
-		    s->client.error == ECONNRESET ?
-			REASON_CLIENT_EOF : REASON_CLIENT_ERROR);
-	if (s->backend.error || backend == STREAM_FAILED)
-		return session_fail(s, s->client.has_eof ? REASON_CLIENT_EOF :
-		    frame_logout_seen(&s->frame) ? REASON_LOGOUT :
-		    REASON_BACKEND_ERROR);
-	if (backend == STREAM_EOF)
-		return session_fail(s, s->client.has_eof ?
-		    REASON_CLIENT_EOF : backend_ended(s));
+	if (backend == STREAM_EOF || backend == STREAM_FAILED)
+		return session_fail(s, backend_ended(s));
+	if (client == STREAM_FAILED)
+		return session_fail(s, client_ended(s));
 	if (client == STREAM_EOF)
 		half_close(s, &s->backend);
 	if (s->ordered && relay_may_end(s))

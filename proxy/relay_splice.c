@@ -99,7 +99,8 @@ static bool drain(struct pipe *p, struct stream *to)
 		else if (n < 0 && errno == EAGAIN)
 			return false;
 		else if (n < 0 && errno != EINTR) {
-			to->error = errno;
+			to->send_error = errno;
+			pipe_close(p);
 			return false;
 		}
 	}

@@ -7,6 +7,7 @@
 #include "backends/conf.h"
 #include "proxy/admit.h"
 #include "proxy/ask.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
@@ -56,11 +57,6 @@ enum reason reason_find(struct str word)
 	return REASON_NONE;
 }
 
-double session_now(const struct session *s)
-{
-	return ev_now(s->worker->loop);
-}
-
 static void on_stream(struct stream *stream, int revents)
 {
 	struct session *s = stream->owner;
@@ -82,7 +78,7 @@ void session_start(struct worker *w, const struct snapshot_listener *listener,
 	s->listener = listener;
 	s->client_addr = *client;
 	s->tls_version = "";
-	s->accepted_at = ev_now(w->loop);
+	s->accepted_at = clock_now();
 	stream_init(&s->client, &w->streams, on_stream, s);
 	stream_init(&s->backend, &w->streams, on_stream, s);
 	stream_adopt(&s->client, fd);
@@ -139,7 +135,7 @@ enum step session_fail(struct session *s, enum reason why)
 
 static void log_close(const struct session *s)
 {
-	double now = session_now(s);
+	double now = clock_now();
 	struct log_line l;
 
 	if (!log_begin(&l, LOG_LINE_INFO, "close"))
@@ -172,7 +168,7 @@ static bool say_last(struct session *s)
 {
 	const char *last = reasons[s->why].last;
 
-	if (!last || s->client.error || s->client.has_shutdown ||
+	if (!last || stream_is_broken(&s->client) || s->client.has_shutdown ||
 	    s->client.is_handshaking)
 		return false;
 	if (s->stage == STAGE_RELAY ? s->is_opaque || !frame_can_bye(&s->frame)
@@ -216,7 +212,8 @@ static void end(struct session *s)
 	bool unsent = stream_unsent(&s->client) > 0;
 	/* Closing while the peer's bytes are unread would send RST, and take
 	 * the last words with it. */
-	if (s->client.error || (!unsent && (s->client.has_eof || !spoke))) {
+	if (stream_is_broken(&s->client) ||
+	    (!unsent && (s->client.has_eof || !spoke))) {
 		bury(s);
 		return;
 	}
@@ -228,12 +225,20 @@ static void end(struct session *s)
 
 enum step session_linger_run(struct session *s)
 {
+	struct stream_loop *l = &s->worker->streams;
 	size_t n;
 
+	/* after a failed handshake TLS has nothing to read any more */
+	if (s->client.is_handshaking) {
+		while (stream_take_raw(&s->client, l->scratch, l->chunk) > 0)
+			continue;
+		if (s->client.has_eof || s->client.error)
+			return STEP_CLOSE;
+		stream_want(&s->client, true);
+		return STEP_WAIT;
+	}
 	for (int i = 0; i < 16; i++) {
-		switch (s->client.is_handshaking ? STREAM_FAILED :
-		    stream_read(&s->client, s->worker->streams.scratch,
-		    s->worker->streams.chunk, &n)) {
+		switch (stream_read(&s->client, l->scratch, l->chunk, &n)) {
 		case STREAM_OK:
 			continue;
 		case STREAM_AGAIN:

@@ -15,7 +15,7 @@
  * callback is legal.
  *
  * Owns     its streams, its prelogin part, a reference to its snapshot.
- * Units    times are the loop's clock in seconds.
+ * Units    times are seconds of clock.h.
  * Thread   the worker's.
  */
 #include <stdint.h>
@@ -104,9 +104,6 @@ void session_forget_prelogin(struct session *s);
 
 /* The end of a turn of the loop: what was closed in it is freed. */
 void session_bury(struct worker *w);
-
-/* The loop's clock when the session was last told something. */
-double session_now(const struct session *s);
 
 const char *stage_word(enum stage stage);
 const char *reason_word(enum reason why);

@@ -7,6 +7,7 @@
 
 #include "backends/conf.h"
 #include "proxy/ask.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
@@ -29,7 +30,7 @@ static double left_s(const struct session *s)
 {
 	const struct prelogin *p = s->prelogin;
 
-	return p->decide_at + p->allowed_s - session_now(s);
+	return p->decide_at + p->allowed_s - clock_now();
 }
 
 static void set_limit(struct session *s, double after_s)
@@ -70,7 +71,7 @@ static void attempt_begin(struct session *s)
 	if (!p->attempt)
 		p->attempt = arena_new(ATTEMPT_ARENA_MAX);
 	if (!p->decide_at) {
-		p->decide_at = session_now(s);
+		p->decide_at = clock_now();
 		buf_init(&p->excluded, EXCLUDED_MAX);
 		ev_init(&p->limit, on_limit);
 		p->limit.data = s;
@@ -114,6 +115,7 @@ static enum step refuse(struct session *s, const struct refusal *r)
 
 	attempt_end(s);
 	ask_released(s);
+	s->chosen = NULL;
 	buf_fini(&p->excluded);
 	p->decide_at = 0;
 	p->attempts = 0;
@@ -294,7 +296,7 @@ static enum step handshake(struct session *s)
 	case STREAM_FAILED:
 		break;
 	}
-	return fail_as(s, s->backend.error == ECONNREFUSED ?
+	return fail_as(s, s->backend.error && s->backend.error != EPROTO ?
 	    LOGIN_FAIL_CONNECT : LOGIN_FAIL_TLS, err.text);
 }
 
@@ -396,7 +398,7 @@ static enum step succeeded(struct session *s)
 {
 	struct prelogin *p = s->prelogin;
 
-	s->login_at = session_now(s);
+	s->login_at = clock_now();
 	s->user = mem_str(preauth_ident(p->preauth)->canonical);
 	log_login(s);
 	ask_heard(s);

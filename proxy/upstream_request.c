@@ -27,23 +27,24 @@ static void find_local_address(struct session *s)
  * copy; none there: false. */
 static bool take_quoted(struct arena *a, struct str *rest, struct str *out)
 {
-	size_t i = 0, n = 0;
+	size_t i = 0, n = 0, end;
 
 	while (i < rest->n && rest->p[i] == ' ')
 		i++;
 	if (i == rest->n || rest->p[i] != '"')
 		return false;
-	char *to = arena_alloc(a, rest->n - i);
+	for (end = ++i; end < rest->n && rest->p[end] != '"'; end++)
+		if (rest->p[end] == '\\')
+			end++;
+	char *to = end < rest->n ? arena_alloc(a, end - i + 1) : NULL;
 	if (!to)
 		return false;
-	for (i++; i < rest->n && rest->p[i] != '"'; i++) {
-		if (rest->p[i] == '\\' && i + 1 < rest->n)
+	for (; i < end; i++) {
+		if (rest->p[i] == '\\')
 			i++;
 		to[n++] = rest->p[i];
 	}
-	if (i == rest->n)
-		return false;
-	*rest = str_skip(*rest, i + 1);
+	*rest = str_skip(*rest, end + 1);
 	*out = (struct str){ to, n };
 	return true;
 }

@@ -102,9 +102,10 @@ static void take_settings(struct worker *w, const struct msg_settings *m)
 	if (!snapshot) {
 		log_note(LOG_LINE_ERROR, "settings_refused", "why", "%s",
 		    err.text);
-		link_send_failed(w->parent, &(struct msg_failed){
-		    .generation = m->generation,
-		    .text = str_from(err.text) });
+		if (w->parent)
+			link_send_failed(w->parent, &(struct msg_failed){
+			    .generation = m->generation,
+			    .text = str_from(err.text) });
 		return;
 	}
 	bool is_first = !w->snapshot;
@@ -115,8 +116,9 @@ static void take_settings(struct worker *w, const struct msg_settings *m)
 		    snapshot_relay(snapshot)->buffer_bytes);
 	set_limits(w);
 	listener_update(w);
-	link_send_ready(w->parent,
-	    &(struct msg_ready){ .generation = m->generation });
+	if (w->parent)
+		link_send_ready(w->parent,
+		    &(struct msg_ready){ .generation = m->generation });
 }
 
 static void take_ticket_key(struct worker *w, const struct msg_ticket_key *m)

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "proxy/base/clock.h"
 #include "proxy/base/err.h"
 
 static void arm(struct deadline_class *c)
@@ -13,7 +14,7 @@ static void arm(struct deadline_class *c)
 	ev_timer_stop(c->loop, &c->timer);
 	if (first == &c->head)
 		return;
-	double after = first->at - ev_now(c->loop);
+	double after = first->at - clock_now();
 	ev_timer_set(&c->timer, after > 0.001 ? after : 0.001, 0.);
 	ev_timer_start(c->loop, &c->timer);
 }
@@ -21,9 +22,11 @@ static void arm(struct deadline_class *c)
 static void on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct deadline_class *c = t->data;
+	double now = clock_now();
 
+	(void)loop;
 	(void)revents;
-	while (c->head.next != &c->head && c->head.next->at <= ev_now(loop)) {
+	while (c->head.next != &c->head && c->head.next->at <= now) {
 		struct deadline *d = c->head.next;
 		deadline_stop(d);
 		c->fn(d, c->owner);
@@ -50,7 +53,7 @@ void deadline_class_fini(struct deadline_class *c)
 void deadline_start(struct deadline_class *c, struct deadline *d)
 {
 	deadline_stop(d);
-	d->at = ev_now(c->loop) + c->length_s;
+	d->at = clock_now() + c->length_s;
 	d->prev = c->head.prev;
 	d->next = &c->head;
 	d->prev->next = d;

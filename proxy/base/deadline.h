@@ -9,7 +9,7 @@
  * end first: a FIFO list and one timer serve any number of sessions, and an
  * idle session has no timer of its own.
  *
- * Units    seconds of the loop's clock.
+ * Units    seconds of clock.h, which nobody can set.
  * Owns     nothing: a struct deadline lives in its session; it must be
  *          stopped before its memory goes.
  * Errors   none. The callback gets a deadline that is already out of its
@@ -20,7 +20,7 @@
 
 struct deadline {
 	struct deadline *prev, *next;	/* both NULL: not running */
-	ev_tstamp at;
+	double at;
 };
 
 typedef void deadline_fn(struct deadline *d, void *owner);

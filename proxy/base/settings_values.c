@@ -254,7 +254,7 @@ static bool hold_file(struct settings *s, const char *path, bool may_miss,
 			return false;
 	} else if (s->file && s->file(s->file_arg, path, &data)) {
 		data.p = settings_text(s, data);
-	} else {
+	} else if (!may_miss) {
 		return err_set(err, "the file \"%.120s\" was not sent", path);
 	}
 	f->file.path = path;

@@ -124,14 +124,14 @@ static bool send_some(struct stream *s, const char *p, size_t n,
 {
 	size_t off = 0;
 
-	while (off < n && !s->error) {
+	while (off < n && !s->send_error) {
 		ssize_t w = send(s->io.fd, p + off, n - off, MSG_NOSIGNAL);
 		if (w >= 0)
 			off += (size_t)w;
 		else if (errno == EAGAIN)
 			break;
 		else if (errno != EINTR)
-			s->error = errno;
+			s->send_error = errno;
 	}
 	*sent_out = off;
 	return off == n;
@@ -141,11 +141,11 @@ void stream_send_raw(struct stream *s, const void *p, size_t n)
 {
 	size_t sent = 0;
 
-	if (s->error)
+	if (stream_is_broken(s))
 		return;
 	if (!s->out && send_some(s, p, n, &sent))
 		return;
-	if (!s->error)
+	if (!s->send_error)
 		stream_rest_add(&s->out, (const char *)p + sent, n - sent);
 }
 
@@ -169,6 +169,8 @@ static void send_rest(struct stream *s)
 		rest_free(&s->out);
 		if (s->has_shutdown)
 			shutdown(s->io.fd, SHUT_WR);
+	} else if (s->send_error) {
+		rest_free(&s->out);
 	} else {
 		r->off += sent;
 	}
@@ -209,7 +211,7 @@ void stream_adopt(struct stream *s, int fd)
 {
 	must(!stream_is_open(s));
 	ev_io_set(&s->io, fd, 0);
-	s->error = 0;
+	s->error = s->send_error = 0;
 	s->is_drained = true;	/* an event will tell when there is something */
 	s->is_handshaking = s->wants_write = false;
 	s->has_eof = s->has_shutdown = false;
@@ -246,7 +248,8 @@ static size_t receive(struct stream *s, void *to, size_t n)
 {
 	ssize_t r;
 
-	if (s->is_drained || s->has_eof || s->error)
+	/* after a failed send no event may come: look, drained or not */
+	if ((s->is_drained && !s->send_error) || s->has_eof || s->error)
 		return 0;
 	do {
 		r = recv(s->io.fd, to, n, 0);
@@ -294,7 +297,9 @@ enum stream_verdict stream_read(struct stream *s, void *to, size_t n,
 		return STREAM_OK;
 	if (s->error)
 		return STREAM_FAILED;
-	return s->has_eof ? STREAM_EOF : STREAM_AGAIN;
+	if (s->has_eof)
+		return STREAM_EOF;
+	return s->send_error ? STREAM_FAILED : STREAM_AGAIN;
 }
 
 void stream_unread(struct stream *s, const void *p, size_t n)
@@ -340,7 +345,7 @@ enum stream_verdict stream_flush(struct stream *s)
 {
 	if (s->loop->writer == s)
 		writer_flush(s->loop);
-	if (s->error)
+	if (stream_is_broken(s))
 		return STREAM_FAILED;
 	return s->out ? STREAM_AGAIN : STREAM_OK;
 }
@@ -372,7 +377,7 @@ void stream_shutdown(struct stream *s)
 {
 	if (s->has_shutdown || !stream_is_open(s))
 		return;
-	if (s->ssl && !s->is_handshaking && !s->error)
+	if (s->ssl && !s->is_handshaking && !stream_is_broken(s))
 		stream_tls_shutdown(s);
 	s->has_shutdown = true;
 	(void)stream_flush(s);
@@ -406,7 +411,8 @@ void stream_close(struct stream *s)
 	if (!stream_is_open(s))
 		return;
 	if (s->ssl) {
-		if (!s->is_handshaking && !s->has_shutdown && !s->error)
+		if (!s->is_handshaking && !s->has_shutdown &&
+		    !stream_is_broken(s))
 			stream_tls_shutdown(s);
 		(void)stream_flush(s);
 		stream_tls_free(s);
@@ -422,5 +428,7 @@ void stream_close(struct stream *s)
 
 const char *stream_error(const struct stream *s)
 {
-	return s->error == EPROTO ? "TLS protocol error" : strerror(s->error);
+	if (s->error == EPROTO)
+		return "TLS protocol error";
+	return strerror(s->error ? s->error : s->send_error);
 }

@@ -19,7 +19,9 @@
  *          what it was given in one go, with TLS's overhead.
  *          stream_read() must be called until AGAIN, or be called again
  *          later without an event: bytes may wait inside.
- * Errors   verdicts; FAILED is final and stream_error() says why. A failed
+ * Errors   verdicts; FAILED is final and stream_error() says why. When
+ *          sending fails, reading goes on until nothing is left: a peer's
+ *          last words may be there. A failed
  *          connect() shows at the first read: a plain stream is used at once,
  *          the kernel keeps what is written until the peer has answered.
  * Owns     the descriptor and all inside; stream_close() frees, and may be
@@ -68,7 +70,8 @@ struct stream {
 	struct stream_rest *in, *out;
 	stream_fn *fn;
 	void *owner;
-	int error;			/* errno, or EPROTO for TLS */
+	int error;			/* errno, or EPROTO for TLS: the end */
+	int send_error;			/* what came before can still be read */
 	uint8_t n_recvs;		/* since the last event */
 	bool is_handshaking;
 	bool is_drained;		/* no recv() before the next event */
@@ -85,6 +88,12 @@ void stream_loop_fini(struct stream_loop *l);
 /* A closed stream that knows whom to call. */
 void stream_init(struct stream *s, struct stream_loop *l, stream_fn *fn,
     void *owner);
+/* Nothing more can be sent. */
+static inline bool stream_is_broken(const struct stream *s)
+{
+	return s->error || s->send_error;
+}
+
 static inline bool stream_is_open(const struct stream *s)
 {
 	return s->io.fd >= 0;

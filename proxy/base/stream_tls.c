@@ -105,8 +105,8 @@ static void handshake_error(struct stream *s, struct err *err)
 
 	if (s->has_eof && !ERR_peek_error())
 		err_set(err, "the peer closed during the TLS handshake");
-	else if (s->error)
-		err_set(err, "TLS handshake: %s", strerror(s->error));
+	else if (stream_is_broken(s))
+		err_set(err, "TLS handshake: %s", stream_error(s));
 	else if (verify != X509_V_OK)
 		err_set(err, "TLS certificate: %s",
 		    X509_verify_cert_error_string(verify));
@@ -126,7 +126,7 @@ enum stream_verdict stream_tls_handshake(struct stream *s, struct err *err)
 		return STREAM_OK;
 	}
 	(void)stream_flush(s);
-	if (why == SSL_ERROR_WANT_READ && !s->error)
+	if (why == SSL_ERROR_WANT_READ && !stream_is_broken(s))
 		return STREAM_AGAIN;
 	handshake_error(s, err);
 	return fail(s);
@@ -142,7 +142,7 @@ enum stream_verdict stream_tls_read(struct stream *s, void *to, size_t n,
 		return STREAM_OK;
 	switch (SSL_get_error(s->ssl, 0)) {
 	case SSL_ERROR_WANT_READ:
-		return STREAM_AGAIN;
+		return s->send_error ? STREAM_FAILED : STREAM_AGAIN;
 	case SSL_ERROR_ZERO_RETURN:
 		s->has_eof = true;
 		return STREAM_EOF;
