@@ -6,8 +6,10 @@ import time
 
 import pytest
 
+from fake.peer import Peer
 from harness.conf import backend
 from harness.imap import Imap, b64, plain
+from harness.procs import free_port
 
 
 @pytest.fixture
@@ -181,6 +183,20 @@ def test_closing_line_tells_the_session(weir, conf, mail, user, tls):
     assert w.lines(event="login", user=user)[0]["s"] == line["s"]
 
 
+def test_listener_without_tls(weir, conf, mail, user):
+    """plaintext_login: for a network of one's own."""
+    w = weir(conf(backend("d1", mail.d1.plain),
+                  imap_listener="plaintext_login = yes"))
+    with Imap(w.imap) as c:
+        words = c.capability()
+        assert "AUTH=PLAIN" in words and "STARTTLS" in words
+        assert "LOGINDISABLED" not in words
+        c.login(user)
+        c.ok("SELECT INBOX")
+        c.ok("LOGOUT")
+    assert "tls" not in w.wait_log(event="close", user=user)
+
+
 def test_login_is_quick(w, user):
     """No timer, no Nagle on the way."""
     best = 9.0
@@ -190,3 +206,18 @@ def test_login_is_quick(w, user):
             c.login(user)
             best = min(best, time.monotonic() - start)
     assert best < 0.5
+
+
+def test_capabilities_learnt_while_a_client_waits(weir, conf):
+    """What is offered may change under a client that has seen the old."""
+    port = free_port()
+    w = weir(conf(backend("late", port)))
+    with Imap(w.imaps, tls=True) as waiting:
+        with Peer(port=port):
+            w.wait_log(event="probe_ok")
+            with Imap(w.imaps, tls=True) as c:
+                assert " IDLE " in c.greeting
+            untagged, _ = waiting.command("CAPABILITY")
+            words = untagged[0].split()
+            assert words[:3] == ["*", "CAPABILITY", "IMAP4rev1"]
+            assert "SASL-IR" in words and "AUTH=PLAIN" in words

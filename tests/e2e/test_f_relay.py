@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import ssl
+import struct
 import threading
 import time
 
@@ -268,6 +269,24 @@ def test_backend_says_bye_itself(weir, conf):
             said = c.eof()
             assert said.count(b"BYE") == 1 and b"own words" in said
         w.wait_log(event="close", blame="backend")
+
+
+def test_last_words_of_a_backend_that_resets(weir, conf):
+    """Sending to it fails, and still what it said is for the client."""
+    def script(c):
+        c.greet()
+        c.login()
+        c.line()
+        c.send("* BYE [UNAVAILABLE] own words\r\n")
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                          struct.pack("ii", 1, 0))
+
+    with Peer(script) as peer:
+        w = start(weir, conf, peer)
+        for _ in range(10):
+            with session(w) as c:
+                c.sock.sendall(b"a NOOP\r\n" * 2000)
+                assert b"own words" in c.eof()
 
 
 def test_client_closes(weir, conf, mode):

@@ -275,6 +275,31 @@ def test_backend_floods_before_login(weir, conf, flood):
             assert len(said) < 1 << 20
 
 
+def test_many_log_in_at_once(weir, conf):
+    """200 logins in one moment: all succeed, through control's one queue."""
+    n = 200
+
+    def script(c):
+        c.greet()
+        c.login()
+        c.serve()
+
+    with Peer(script) as peer:
+        w = weir(conf(backend("fake", peer.port)))
+        crowd = [Imap(w.imaps, tls=True) for _ in range(n)]
+        for i, c in enumerate(crowd):
+            c.send(f"t LOGIN u{i}@example.org secret\r\n")
+        for c in crowd:
+            assert c.finish("t")[1].startswith("OK")
+        for c in crowd:
+            c.send("x NOOP\r\n")
+        for c in crowd:
+            assert c.finish("x")[1].startswith("OK")
+            c.close()
+        w.wait_log(event="close", count=n)
+        assert len({line["s"] for line in w.lines(event="login")}) == n
+
+
 def test_client_goes_away_during_login(weir, conf):
     """The attempt at the backend ends with it."""
     with Peer(stall_login) as peer:

@@ -338,6 +338,25 @@ def test_sigterm_lets_a_command_finish(weir, conf):
         w.stop()
 
 
+@pytest.mark.parametrize("mode", ["framed", "opaque"])
+def test_sigterm_in_a_stream_that_is_not_followed(weir, conf, mail, user,
+                                                  mode):
+    """No BYE where it would be read as compressed data, and an end soon."""
+    import zlib
+    w = weir(conf(backend("d1", mail.d1.plain), relay=f"mode = {mode}"))
+    c = Imap(w.imaps, tls=True)
+    c.login(user)
+    c.ok("SELECT INBOX")
+    c.ok("COMPRESS DEFLATE")
+    begin = time.monotonic()
+    w.signal(signal.SIGTERM)
+    said = c.eof()
+    assert b"BYE" not in said
+    zlib.decompressobj(-15).decompress(said)
+    w.stop()
+    assert time.monotonic() - begin < 10
+
+
 def hang_in_literal(c):
     c.greet()
     c.login()

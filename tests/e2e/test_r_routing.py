@@ -6,10 +6,11 @@ import socket
 
 import pytest
 
+from fake.dns import NameServer
 from fake.peer import Peer, polite
 from harness.conf import backend
 from harness.imap import Imap, plain
-from harness.procs import free_port
+from harness.procs import free_port, wait_until
 
 
 def answering(name):
@@ -203,6 +204,54 @@ def test_all_backends_down(weir, conf):
 def test_names_are_resolved(weir, conf, three):
     w = weir(conf(backend("a", three[0].port, host="localhost")))
     assert who(w, "jan@example.org") == "a"
+
+
+def dns_section(server, timeout="500ms"):
+    return (f'dns {{\n  servers = {{ "127.0.0.1:{server.port}" }}\n'
+            f"  timeout = {timeout}\n}}\n")
+
+
+def test_names_follow_the_dns(weir, conf, three):
+    """A name that moves takes its sessions to the new address, when the TTL
+    is over."""
+    port = three[0].port
+    with NameServer({"mail.test": ["127.0.0.1"]}) as dns, \
+            Peer(answering("moved"), port=port, host="127.0.0.2"):
+        w = weir(conf(backend("a", port, host="mail.test"),
+                      more=dns_section(dns)))
+        assert who(w, "jan@example.org") == "a"
+        dns.names["mail.test"] = ["127.0.0.2"]
+        wait_until(lambda: who(w, "jan@example.org") == "moved",
+                   "the new address", 30, interval=0.2)
+        # the server is silent: what was known goes on
+        dns.names["mail.test"] = None
+        asked = len(dns.asked)
+        wait_until(lambda: len(dns.asked) > asked, "another question", 30)
+        assert who(w, "jan@example.org") == "moved"
+
+
+def test_a_name_with_two_addresses(weir, conf, three):
+    """One of them does not answer: the other does."""
+    port = three[0].port
+    with NameServer({"mail.test": ["127.0.0.3", "127.0.0.1"]}, ttl=60) as dns:
+        w = weir(conf(backend("a", port, host="mail.test"),
+                      more=dns_section(dns)))
+        wait_until(lambda: who(w, "jan@example.org") == "a",
+                   "the address that works", 30, interval=0.2)
+
+
+def test_a_silent_name_server(weir, conf):
+    with NameServer({"mail.test": None}) as dns:
+        w = weir(conf(backend("a", 143, host="mail.test"),
+                      more=dns_section(dns),
+                      pool="connect_timeout = 1s\n  login_timeout = 2s"))
+        assert who(w, "jan@example.org").startswith("NO [UNAVAILABLE]")
+
+
+def test_backend_on_ipv6(weir, conf):
+    with Peer(answering("six"), host="::1") as peer:
+        w = weir(conf(backend("six", peer.port, host="[::1]")))
+        assert who(w, "jan@example.org") == "six"
 
 
 def test_a_name_that_does_not_exist(weir, conf, three):

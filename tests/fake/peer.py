@@ -212,9 +212,11 @@ def polite(connection):
 class Peer:
     """tls: an ssl.SSLContext; implicit: TLS from the first byte."""
 
-    def __init__(self, script=polite, tls=None, implicit=False, port=0):
+    def __init__(self, script=polite, tls=None, implicit=False, port=0,
+                 host="127.0.0.1"):
         self.script, self.tls, self.implicit = script, tls, implicit
-        self.listener = socket.create_server(("127.0.0.1", port),
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.create_server((host, port), family=family,
                                              backlog=1024)
         self.port = self.listener.getsockname()[1]
         self.connections, self.errors = [], []
