@@ -118,11 +118,12 @@ asan tsan:
 valgrind: $(UNIT_BIN) $(BUILD)/mailweir
 	$(Q)WRAP='$(MEMCHECK)' RESULTS=$(BUILD)/valgrind.count \
 	    tests/unit/run.sh $(UNIT_BIN)
-	$(Q)MAILWEIR=$(BUILD)/mailweir MAILWEIR_WRAP='$(MEMCHECK)' E2E_PATIENCE=60 \
-	    RESULTS=$(BUILD)/valgrind-e2e.count \
+	$(Q)MAILWEIR=$(BUILD)/mailweir MAILWEIR_WRAP='$(MEMCHECK)' \
+	    E2E_PATIENCE=60 RESULTS=$(BUILD)/valgrind-e2e.count \
 	    tests/e2e/run.sh tests/e2e/test_b_basic.py
-MEMCHECK := valgrind -q --vgdb=no --leak-check=full --errors-for-leak-kinds=definite \
-	--error-exitcode=99 --trace-children=yes --num-callers=20
+MEMCHECK := valgrind -q --vgdb=no --leak-check=full \
+	--errors-for-leak-kinds=definite --error-exitcode=99 \
+	--trace-children=yes --num-callers=20
 
 fuzz:
 	$(Q)tests/fuzz/run.sh
@@ -154,6 +155,10 @@ install: all
 	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/mailweir
 	[ -e $(DESTDIR)$(SYSCONFDIR)/mailweir/proxy.conf ] || install -m 644 \
 	    proxy.conf $(DESTDIR)$(SYSCONFDIR)/mailweir/proxy.conf
+	install -D -m 644 admin/dist/mailweir.8 \
+	    $(DESTDIR)$(PREFIX)/share/man/man8/mailweir.8
+	install -D -m 644 admin/dist/proxy.conf.5 \
+	    $(DESTDIR)$(PREFIX)/share/man/man5/proxy.conf.5
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's|/usr/local/sbin|$(PREFIX)/sbin|' admin/dist/mailweir.service \
 	    >$(DESTDIR)$(UNITDIR)/mailweir.service
