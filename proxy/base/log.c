@@ -349,7 +349,10 @@ void log_end(struct log_line *l)
 		n = write_syslog(l);
 	} else {
 		l->text[l->n++] = '\n';
-		n = held.is_on && !out.may_block ? hold(l) : takes_a_line() ? write(out.fd, l->text, l->n) : -1;
+		if (held.is_on && !out.may_block)
+			n = hold(l);
+		else
+			n = takes_a_line() ? write(out.fd, l->text, l->n) : -1;
 	}
 	if (n < 0)
 		out.lost++;
