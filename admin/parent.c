@@ -435,14 +435,28 @@ static void start_children(struct parent *p)
 		child_start(&p->workers[i]);
 }
 
+/* Without an installation there may be no account of the default's name: then
+ * it is nobody. Who names an account means that one. */
+static bool find_account(struct parent *p, const struct conf_main *conf,
+    struct err *err)
+{
+	if (privileges_find(&p->privileges, conf->user, err))
+		return true;
+	if (settings_given(p->settings, conf, "user") ||
+	    !privileges_find(&p->privileges, "nobody", NULL))
+		return false;
+	log_note(LOG_LINE_WARN, "settings", "why",
+	    "%s; running as nobody until then", err->text);
+	return true;
+}
+
 static bool prepare(struct parent *p, struct err *err)
 {
 	p->settings = load_settings(p->path, err);
 	if (!p->settings)
 		return false;
 	const struct conf_main *conf = conf_main(p->settings);
-	if (!privileges_find(&p->privileges, conf->user, err) ||
-	    !open_log(p, p->settings, err))
+	if (!open_log(p, p->settings, err) || !find_account(p, conf, err))
 		return false;
 	p->program = child_open_program();
 	if (p->program < 0)

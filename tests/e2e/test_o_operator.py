@@ -5,10 +5,13 @@ import contextlib
 import fcntl
 import json
 import os
+import pathlib
 import pwd
+import re
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -499,3 +502,31 @@ def test_runs_as_an_ordinary_user(conf, mail, user, tmp, front):
         one.stop()
     finally:
         one.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has accounts to lose")
+def test_without_an_account_nobody_serves(weir, conf, mail):
+    """The default account is there after an installation only."""
+    with contextlib.suppress(KeyError):
+        pwd.getpwnam("mailweir")
+        pytest.skip("this machine has the account")
+    text = "\n".join(line for line in str(conf(backend("d1", mail.d1.plain)))
+                     .splitlines() if not line.startswith("user ="))
+    w = weir(text)
+    w.wait_log(event="settings", level="warn")
+    nobody = str(pwd.getpwnam("nobody").pw_uid)
+    for pid in sum(w.roles().values(), []):
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        assert re.search(r"^Uid:((\s+\d+)+)$", status,
+                         re.M)[1].split() == [nobody] * 4
+
+
+def test_an_account_that_is_not_there_is_refused(tmp, conf, mail):
+    text = re.sub(r"^user =.*$", "user = no-such-account",
+                  str(conf(backend("d1", mail.d1.plain))), flags=re.M)
+    path = tmp / "proxy.conf"
+    path.write_text(text)
+    if os.geteuid() == 0:
+        done = subprocess.run([PROGRAM, "-c", path], capture_output=True,
+                              text=True, timeout=20)
+        assert done.returncode == 1 and "no-such-account" in done.stderr
