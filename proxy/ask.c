@@ -56,8 +56,8 @@ static void close_question(struct worker *w, struct asked *a)
 static void send_release(const struct session *s)
 {
 	if (s->worker->control)
-		link_send_release(s->worker->control,
-		    &(struct msg_release){ .session = s->id });
+		link_send_later(s->worker->control, &(struct msg){
+		    .type = MSG_RELEASE, .release = { .session = s->id } });
 }
 
 void ask_cancel(struct session *s)

@@ -45,6 +45,7 @@ struct link {
 	bool mute;		/* the peer reads no more */
 	ev_io read;
 	ev_io write;		/* also fed by link_send(), see there */
+	ev_timer later;		/* what link_send_later() has queued */
 	struct buf in, out;
 	uint64_t sent;		/* bytes written so far: the place of out */
 	struct fd_out *fds_out;
@@ -192,24 +193,46 @@ static void add_fd(struct link *l, uint64_t at, int fd)
 /* The write watcher has the lowest priority: fed here, its callback runs when
  * all others of this turn have, and before the loop blocks. So a turn's
  * messages leave in one write. */
-void link_send(struct link *l, const struct msg *m)
+static bool enqueue(struct link *l, const struct msg *m)
 {
 	int fd;
 
 	check(l);
 	if (l->state >= LINK_FAILED || l->closed || l->mute)
-		return;
+		return false;
 	uint64_t at = l->sent + l->out.len;
 	if (!msg_encode(&l->out, m, &fd)) {
 		err_set(&l->why, "%s does not fit: %u bytes wait for the peer",
 		    msg_name(m->type), l->out.len);
 		fail(l, "queue full");
-		return;
+		return false;
 	}
 	if (fd >= 0)
 		add_fd(l, at, fd);
-	if (!ev_is_active(&l->write))
+	return true;
+}
+
+void link_send(struct link *l, const struct msg *m)
+{
+	if (enqueue(l, m) && !ev_is_active(&l->write))
 		ev_feed_event(l->loop, &l->write, EV_WRITE);
+}
+
+void link_send_later(struct link *l, const struct msg *m)
+{
+	if (!enqueue(l, m) || ev_is_active(&l->later))
+		return;
+	ev_timer_set(&l->later, IPC_LATER_S, 0.);
+	ev_timer_start(l->loop, &l->later);
+}
+
+static void on_later(struct ev_loop *loop, ev_timer *t, int events)
+{
+	struct link *l = check(t->data);
+
+	(void)events;
+	if (l->out.len && !ev_is_active(&l->write))
+		ev_feed_event(loop, &l->write, EV_WRITE);
 }
 
 #define MESSAGE(NAME, name, number, ...) \
@@ -405,6 +428,8 @@ struct link *link_open(struct ev_loop *loop, int fd, const char *role,
 	ev_io_init(&l->write, on_write, fd, EV_WRITE);
 	ev_set_priority(&l->write, EV_MINPRI);
 	l->write.data = l;
+	ev_init(&l->later, on_later);
+	l->later.data = l;
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	ev_io_start(loop, &l->read);
 	link_send_hello(l, &(struct msg_hello){
@@ -427,6 +452,7 @@ void link_close(struct link **lp)
 		flush(l);
 	ev_io_stop(l->loop, &l->read);
 	ev_io_stop(l->loop, &l->write);
+	ev_timer_stop(l->loop, &l->later);
 	ev_clear_pending(l->loop, &l->read);
 	ev_clear_pending(l->loop, &l->write);
 	close(l->fd);

@@ -46,6 +46,7 @@ struct link;
 
 #define IPC_FRAME_MAX     (16u << 20)
 #define IPC_QUEUE_FULL    (1u << 20)	/* link_is_full() above it */
+#define IPC_LATER_S       0.02
 #define IPC_QUEUE_MAX     (64u << 20)	/* the link ends above it */
 
 enum msg_type {
@@ -115,6 +116,11 @@ struct link *link_open(struct ev_loop *loop, int fd, const char *role,
 void link_close(struct link **l);
 
 void link_send(struct link *l, const struct msg *m) __attribute__((nonnull));
+
+/* For what nobody waits for: goes with the next message, or IPC_LATER_S later,
+ * so that it costs the peer no turn of its own. Order is kept. */
+void link_send_later(struct link *l, const struct msg *m)
+    __attribute__((nonnull));
 
 /* link_send_decide(l, &(struct msg_decide){ .question = 1, ... }) */
 #define MESSAGE(NAME, name, number, ...) \

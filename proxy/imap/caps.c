@@ -66,11 +66,12 @@ struct str caps_next(struct str *rest)
 	return STR_NONE;
 }
 
+/* What is no capability need not be skipped: it is not equal to one. */
 bool caps_has(struct str caps, struct str word)
 {
-	for (struct str w; (w = caps_next(&caps)).n;)
-		if (str_ieq(w, word))
-			return true;
+	while (caps.n)
+		if (str_ieq(str_split(caps, ' ', &caps), word))
+			return word.n > 0;
 	return false;
 }
 
@@ -96,18 +97,23 @@ bool caps_equal(struct str a, struct str b)
 	return is_subset(a, b) && is_subset(b, a);
 }
 
-static void add_word(struct buf *out, struct str word)
+/* A word that is not in the set yet. */
+static void append_word(struct buf *out, struct str word)
 {
-	struct str set = buf_view(out);
-
-	if (set.n + 1 + word.n > CAPS_MAX || caps_has(set, word))
+	if (out->len + 1 + word.n > CAPS_MAX)
 		return;
 	/* space and word in one piece, or neither */
 	if (!buf_reserve(out, word.n + 1))
 		return;
-	if (set.n)
+	if (out->len)
 		(void)buf_append(out, " ", 1);
 	(void)buf_str(out, word);
+}
+
+static void add_word(struct buf *out, struct str word)
+{
+	if (!caps_has(buf_view(out), word))
+		append_word(out, word);
 }
 
 void caps_add(struct buf *out, struct str text)
@@ -143,5 +149,5 @@ void caps_after_login(struct buf *out, struct str backend)
 {
 	for (struct str w; (w = caps_next(&backend)).n;)
 		if (!is_listed(w, leg_only))
-			add_word(out, w);
+			append_word(out, w);
 }

@@ -54,8 +54,8 @@ void caps_mechanisms(struct buf *out, struct str caps)
 void caps_before_login(struct buf *out, struct str common)
     __attribute__((nonnull));
 
-/* What a client is shown after login: the backend's own words without those
- * that make no sense, or harm, behind a proxy. */
+/* What a client is shown after login: the words of the backend's set without
+ * those that make no sense, or harm, behind a proxy. */
 void caps_after_login(struct buf *out, struct str backend)
     __attribute__((nonnull));
 #endif
