@@ -26,7 +26,7 @@ from harness.certs import Authority  # noqa: E402
 from harness.conf import Conf  # noqa: E402
 from harness.dovecot import Dovecot  # noqa: E402
 from harness.mailweir import PROGRAM, Mailweir  # noqa: E402
-from harness.procs import free_port  # noqa: E402
+from harness.procs import free_port, wait_until  # noqa: E402
 
 USERS = [f"user{n}@example.org" for n in range(400)]
 _users = iter(USERS)
@@ -73,9 +73,10 @@ class Farm:
             dovecot.deliver(user, *messages)
 
     def of(self, user):
-        """The one that this user logged in to last."""
-        counts = {d: len(d.logins(user)) for d in self.both}
-        return max(counts, key=counts.get)
+        """The one that this user has logged in to."""
+        return wait_until(
+            lambda: [d for d in self.both if d.logins(user)],
+            f"a login of {user}")[0]
 
 
 @pytest.fixture(scope="session")

@@ -173,7 +173,8 @@ def test_reload_keeps_sessions(weir, conf, mail, user, new_user):
         other = new_user()
         with Imap(w.imaps, tls=True) as new:
             new.login(other)
-        assert mail.d2.logins(other) and not mail.d1.logins(other)
+        mail.d2.wait_login(other)
+        assert not mail.d1.logins(other)
         with Imap(w.imaps, tls=True) as new:
             new.send("a X\r\nb X\r\nc X\r\n")
             assert new.eof().count(b"BAD") == 2

@@ -144,7 +144,7 @@ def test_backend_login_master_needs_external(weir, conf, mail, user, tmp):
         assert reply.startswith("NO [AUTHENTICATIONFAILED]")
         c.login(user)
         c.ok("SELECT INBOX")
-    assert mail.d1.logins(user)
+    mail.d1.wait_login(user)
     assert "master-secret" not in w.log()
 
 

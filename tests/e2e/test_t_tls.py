@@ -268,7 +268,7 @@ def test_backend_verified(weir, conf, mail, ca, user, way):
     with Imap(w.imaps, tls=True) as c:
         c.login(user)
         c.ok("SELECT INBOX")
-    assert re.search(r"TLS|secured", mail.d1.logins(user)[0])
+    assert re.search(r"TLS|secured", mail.d1.wait_login(user))
 
 
 @pytest.mark.parametrize("name,good", [

@@ -230,6 +230,13 @@ class Dovecot:
                 if "imap-login: Info: Login: " in line
                 and f"user=<{user}>" in line]
 
+    def wait_login(self, user, count=1):
+        """The line of the count-th login: it is written behind the reply."""
+        return wait_until(
+            lambda: self.logins(user)[count - 1:],
+            lambda: f"login {count} of {user} in Dovecot's log:\n"
+            + self.log()[-3000:])[-1]
+
     def stop(self):
         if self.process:
             self.process.stop()

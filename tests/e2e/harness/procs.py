@@ -8,6 +8,7 @@ ends, and is stopped by its pid.
 """
 import contextlib
 import ctypes
+import itertools
 import os
 import random
 import re
@@ -37,24 +38,44 @@ def wait_until(check, what, timeout=PATIENCE, interval=0.01):
         time.sleep(interval)
 
 
+# Ports lie outside the range from which the kernel takes those of outgoing
+# connections.  Each process of a test run has a block of its own, which it
+# holds by listening on the block's first port.
+_BLOCK, _FIRST, _LAST = 200, 10000, 32000
+_held = []
+
+
+def _own_block():
+    if not _held:
+        starts = list(range(_FIRST, _LAST, _BLOCK))
+        random.shuffle(starts)
+        for start in starts:
+            with contextlib.suppress(OSError):
+                _held[:] = [socket.create_server(("127.0.0.1", start)),
+                            itertools.cycle(range(start + 1, start + _BLOCK))]
+                break
+    return _held[1]
+
+
+def _is_free(port):
+    with contextlib.ExitStack() as stack:
+        try:
+            for family, host in ((socket.AF_INET, "0.0.0.0"),
+                                 (socket.AF_INET6, "::")):
+                s = stack.enter_context(socket.socket(family))
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                s.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port():
-    """A loopback port that nobody uses, outside the range from which the
-    kernel takes ports of outgoing connections."""
-    for _ in range(200):
-        port = random.randrange(10000, 32000)
-        with contextlib.ExitStack() as stack:
-            try:
-                for family, host in ((socket.AF_INET, "0.0.0.0"),
-                                     (socket.AF_INET6, "::")):
-                    s = stack.enter_context(socket.socket(family))
-                    if family == socket.AF_INET6:
-                        s.setsockopt(socket.IPPROTO_IPV6,
-                                     socket.IPV6_V6ONLY, 1)
-                    s.bind((host, port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
+    """A port that nobody uses, nor another test run will."""
+    return next(port for port in itertools.islice(_own_block(), _BLOCK)
+                if _is_free(port))
 
 
 def port_accepts(port, host="127.0.0.1"):
