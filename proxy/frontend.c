@@ -32,6 +32,7 @@ void frontend_init(struct session *s)
 	struct prelogin *p = mem_alloc(sizeof *p);
 
 	s->prelogin = p;
+	s->worker->n_prelogin++;
 	p->tls_cipher = "";
 	p->arena = arena_new(PRELOGIN_ARENA_MAX);
 	buf_init(&p->in, limits->pipelined_bytes + 4 * READ_BYTES);

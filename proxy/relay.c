@@ -57,7 +57,7 @@ void relay_begin(struct session *s, const struct buf *answer,
 void relay_touch(struct session *s)
 {
 	struct deadline_class *limit = &s->worker->idle_limit;
-	double now = clock_now();
+	double now = clock_coarse();
 
 	if (s->client.has_eof || s->backend.has_eof)
 		limit = &s->worker->half_limit;

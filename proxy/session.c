@@ -301,6 +301,7 @@ void session_forget_prelogin(struct session *s)
 	mem_wipe(s->prelogin, sizeof *s->prelogin);
 	free(s->prelogin);
 	s->prelogin = NULL;
+	worker_login_ended(s->worker);
 }
 
 void session_bury(struct worker *w)

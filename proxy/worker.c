@@ -2,6 +2,7 @@
  * Copyright 2026 The Mailweir authors */
 #include "proxy/worker.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -24,6 +25,7 @@
 
 /* Descriptors that are not a session's: links, log, listeners, epoll, pipes. */
 #define OTHER_FDS 64
+#define TRIM_S 2.
 #define DEFAULT_WORDS "SASL-IR LITERAL- ID"
 
 struct received_file {
@@ -161,6 +163,27 @@ void worker_session_ended(struct worker *w)
 	if (w->is_paused && w->n_sessions < w->sessions_max)
 		ev_feed_event(w->loop, &w->resume, EV_TIMER);
 	finish_if_empty(w);
+}
+
+/* Logins leave holes between the sessions that stay. When none is under way
+ * any more, pages that are wholly free go back to the system. */
+static void on_trim(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct worker *w = t->data;
+
+	(void)loop;
+	(void)revents;
+	if (w->n_prelogin == 0)
+		malloc_trim(0);
+}
+
+void worker_login_ended(struct worker *w)
+{
+	must(w->n_prelogin > 0);
+	if (--w->n_prelogin > 0 || ev_is_active(&w->trim))
+		return;
+	ev_timer_set(&w->trim, TRIM_S, 0.);
+	ev_timer_start(w->loop, &w->trim);
 }
 
 static void on_resume(struct ev_loop *loop, ev_timer *t, int revents)
@@ -360,6 +383,8 @@ static void init_limits(struct worker *w)
 	    on_half_limit, w);
 	ev_init(&w->grace, on_grace);
 	w->grace.data = w;
+	ev_init(&w->trim, on_trim);
+	w->trim.data = w;
 	ev_init(&w->resume, on_resume);
 	w->resume.data = w;
 	ev_prepare_init(&w->turn, on_turn_end);

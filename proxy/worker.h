@@ -57,6 +57,8 @@ struct worker {
 	bool has_told_pause;
 	ev_timer resume;		/* tries again after a pause */
 
+	unsigned n_prelogin;		/* of n_sessions, not yet relayed */
+	ev_timer trim;			/* gives back what logins have used */
 	struct session *sessions;	/* all that live, utlist */
 	struct session *dead;		/* the graveyard of this turn */
 	unsigned n_sessions, sessions_max;
@@ -85,6 +87,9 @@ struct worker_start {
 /* Runs until it is told to stop and its last session has ended. fd: the link
  * to the parent. Returns the process's exit status. */
 int worker_main(int fd, unsigned index, const struct worker_start *start);
+
+/* A session needs its prelogin part no more. */
+void worker_login_ended(struct worker *w);
 
 /* A session has ended: accept again, if that was waited for; and if the
  * worker is stopping and it was the last, end. */

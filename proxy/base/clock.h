@@ -20,4 +20,14 @@ static inline double clock_now(void)
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
+
+/* The same clock, some milliseconds behind, at a fraction of the price: for
+ * what happens with every packet. */
+static inline double clock_coarse(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
 #endif

@@ -9,8 +9,8 @@
 
 #include "proxy/base/mem.h"
 
-/* Room in the shared output beyond one chunk: TLS's overhead on it, and a
- * handshake's messages. */
+/* Room in the shared output beyond two chunks: TLS's overhead on them, and a
+ * handshake's messages. Two make half as many calls as one. */
 #define OUT_EXTRA 16384
 
 /* The recv()s of one stream in one turn. Who sends faster than that waits for
@@ -27,7 +27,7 @@ void stream_loop_init(struct stream_loop *l, struct ev_loop *loop,
 {
 	must(chunk >= 16384);
 	*l = (struct stream_loop){ .loop = loop, .chunk = chunk,
-		.out_cap = chunk + OUT_EXTRA };
+		.out_cap = 2 * chunk + OUT_EXTRA };
 	l->scratch = mem_alloc(chunk);
 	l->in = mem_alloc(chunk);
 	l->out = mem_alloc(l->out_cap);

@@ -115,9 +115,17 @@ static void handshake_error(struct stream *s, struct err *err)
 	ERR_clear_error();
 }
 
+/* An old error would be taken for this call's. There hardly ever is one, and
+ * looking is cheaper than clearing. */
+static void forget_errors(void)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+}
+
 enum stream_verdict stream_tls_handshake(struct stream *s, struct err *err)
 {
-	ERR_clear_error();
+	forget_errors();
 	int r = SSL_do_handshake(s->ssl);
 	int why = r == 1 ? SSL_ERROR_NONE : SSL_get_error(s->ssl, r);
 
@@ -137,7 +145,7 @@ enum stream_verdict stream_tls_read(struct stream *s, void *to, size_t n,
 {
 	*n_out = 0;
 	must(!s->is_handshaking);
-	ERR_clear_error();
+	forget_errors();
 	if (SSL_read_ex(s->ssl, to, n, n_out) == 1)
 		return STREAM_OK;
 	switch (SSL_get_error(s->ssl, 0)) {
@@ -159,7 +167,7 @@ void stream_tls_write(struct stream *s, const void *p, size_t n)
 	must(!s->is_handshaking);
 	if (s->error)
 		return;
-	ERR_clear_error();
+	forget_errors();
 	if (SSL_write_ex(s->ssl, p, n, &done) != 1) {
 		ERR_clear_error();
 		(void)fail(s);
@@ -173,9 +181,9 @@ bool stream_tls_has_input(const struct stream *s)
 
 void stream_tls_shutdown(struct stream *s)
 {
-	ERR_clear_error();
+	forget_errors();
 	SSL_shutdown(s->ssl);
-	ERR_clear_error();
+	forget_errors();
 }
 
 void stream_tls_free(struct stream *s)
