@@ -6,6 +6,7 @@
 #
 #	deps.sh		all of it, and the npm client of the tests
 #	deps.sh run	only what 'make run' needs
+#	deps.sh bench	the same, and the peers of 'make bench'
 #
 # Does nothing, and needs no root, where everything is there.  Test servers
 # are installed, never started or enabled: the tests run their own.
@@ -20,7 +21,13 @@ openssl openssl
 curl curl
 dovecot dovecot-imapd
 /usr/lib/dovecot/imap dovecot-imapd'
+tools_bench="$tools_run
+gnuplot gnuplot-nox
+haproxy haproxy
+nginx nginx
+/usr/lib/nginx/modules/ngx_mail_module.so libnginx-mod-mail"
 tools_all="$tools_run
+strace strace
 clang clang
 clang-format clang-format
 /usr/lib/llvm-14/lib/clang libclang-rt-14-dev
@@ -45,12 +52,16 @@ there() {
 }
 
 missing() {
-	if [ "$1" = run ]; then tools=$tools_run; else tools=$tools_all; fi
+	case $1 in
+	run) tools=$tools_run ;;
+	bench) tools=$tools_bench ;;
+	*) tools=$tools_all ;;
+	esac
 	echo "$tools" | while read -r tool deb; do
 		there "$tool" "$deb" || echo "$deb"
 	done
 	for deb in $(tests/libs.sh debs); do
-		[ "$1" = run ] && [ "$deb" = libcmocka-dev ] && continue
+		[ -n "$1" ] && [ "$deb" = libcmocka-dev ] && continue
 		installed "$deb" || echo "$deb"
 	done
 }
@@ -77,13 +88,16 @@ install_debs() {
 	    apt "$@" >/dev/null
 	rc=$?
 	[ -n "$made" ] && as_root rm -f $policy
-	case " $* " in *" dovecot-imapd "*)
-		# just installed by us, so nobody wanted it enabled
-		if command -v systemctl >/dev/null; then
-			as_root systemctl -q disable dovecot.service \
-			    dovecot.socket 2>/dev/null
-		fi ;;
-	esac
+	# just installed by us, so nobody wanted them enabled
+	for deb in "$@"; do
+		command -v systemctl >/dev/null || break
+		case $deb in
+		dovecot-imapd) units='dovecot.service dovecot.socket' ;;
+		haproxy | nginx) units=$deb.service ;;
+		*) continue ;;
+		esac
+		as_root systemctl -q disable $units 2>/dev/null
+	done
 	return $rc
 }
 
@@ -97,7 +111,7 @@ if [ -n "$debs" ]; then
 	echo "deps: installing" $debs
 	install_debs $debs || { echo "deps: apt-get failed" >&2; exit 1; }
 fi
-[ "$1" = run ] && exit 0
+[ -n "$1" ] && exit 0
 
 # A copy of the lock file tells whether what is there is what is wanted.
 cd tests/client || exit 1
