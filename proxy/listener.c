@@ -22,6 +22,7 @@ struct listener {
 	ev_io io;
 	struct worker *worker;
 	char *name, *address;
+	int burst;		/* how many to accept in the next turn */
 	bool is_new;		/* told since the last sweep */
 	struct listener *next;
 };
@@ -83,7 +84,10 @@ static void on_connection(struct ev_loop *loop, ev_io *io, int revents)
 
 	(void)loop;
 	(void)revents;
-	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+	/* a last accept() in vain is saved where connections come singly */
+	int burst = l->burst;
+	l->burst = burst < ACCEPTS_PER_TURN ? 2 * burst : burst;
+	for (int i = 0; i < burst; i++) {
 		struct sockaddr_storage sa;
 		socklen_t len = sizeof sa;
 		if (w->n_sessions >= w->sessions_max) {
@@ -95,6 +99,7 @@ static void on_connection(struct ev_loop *loop, ev_io *io, int revents)
 		if (fd >= 0) {
 			start(l, fd, (struct sockaddr *)&sa, len);
 		} else if (errno == EAGAIN) {
+			l->burst = 1;
 			return;
 		} else if (!is_of_connection(errno)) {
 			pause_accepting(w, strerror(errno));
@@ -128,6 +133,7 @@ void listener_add(struct worker *w, struct str name, struct str address, int fd)
 	l->worker = w;
 	l->name = mem_str(name);
 	l->address = mem_str(address);
+	l->burst = 1;
 	l->is_new = true;
 	/* accepted sockets inherit them: no call per connection */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

@@ -97,7 +97,9 @@ static void half_close(struct session *s, struct stream *to)
 {
 	if (to->has_shutdown)
 		return;
-	stream_shutdown(to);
+	/* after LOGOUT the backend closes by itself */
+	if (!frame_logout_seen(&s->frame))
+		stream_shutdown(to);
 	deadline_start(&s->worker->half_limit, &s->deadline);
 }
 
