@@ -219,22 +219,43 @@ void log_text(struct log_line *l, const char *key, const char *value)
 	log_str(l, key, str_from(value));
 }
 
+/* printf() is too dear for what stands in every line. Writes the digits in
+ * front of end, least of them at the least, and returns where they begin. */
+static char *digits(char *end, uint64_t value, size_t least)
+{
+	char *p = end;
+
+	while (value || (size_t)(end - p) < least) {
+		*--p = (char)('0' + value % 10);
+		value /= 10;
+	}
+	return p;
+}
+
+static void put_number(struct log_line *l, const char *key, const char *p,
+    const char *end)
+{
+	size_t n = (size_t)(end - p);
+
+	if (put_key(l, key, n))
+		put(l, p, n);
+}
+
 void log_u64(struct log_line *l, const char *key, uint64_t value)
 {
-	char text[24];
+	char text[24], *end = text + sizeof text;
 
-	snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-	if (put_key(l, key, strlen(text)))
-		puts_line(l, text);
+	put_number(l, key, digits(end, value, 1), end);
 }
 
 void log_seconds(struct log_line *l, const char *key, double seconds)
 {
-	char text[32];
+	uint64_t ms = seconds < 0 ? 0 : (uint64_t)(seconds * 1000 + 0.5);
+	char text[32], *end = text + sizeof text;
+	char *p = digits(end, ms % 1000, 3);
 
-	snprintf(text, sizeof text, "%.3f", seconds < 0 ? 0 : seconds);
-	if (put_key(l, key, strlen(text)))
-		puts_line(l, text);
+	*--p = '.';
+	put_number(l, key, digits(p, ms / 1000, 1), end);
 }
 
 void log_addr(struct log_line *l, const char *key, const struct addr *a)
@@ -246,10 +267,11 @@ void log_addr(struct log_line *l, const char *key, const struct addr *a)
 
 void log_session(struct log_line *l, uint64_t id)
 {
-	char text[20];
+	char text[16];
 
-	snprintf(text, sizeof text, "%016llx", (unsigned long long)id);
-	log_text(l, "s", text);
+	for (size_t i = sizeof text; i-- > 0; id >>= 4)
+		text[i] = "0123456789abcdef"[id & 15];
+	log_str(l, "s", (struct str){ text, sizeof text });
 }
 
 static void put_time(struct log_line *l)
