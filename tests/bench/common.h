@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright 2026 The Mailweir authors */
+/*
+ * common - what the bench programs share: end with a text, time, limits
+ */
 /* common.h - small helpers shared by the bench programs. */
 #ifndef BENCH_COMMON_H
 #define BENCH_COMMON_H
@@ -50,7 +53,9 @@ static inline void body_fill(char *b, size_t n)
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	uint64_t x = 88172645463325252ull;
 	for (size_t i = 0; i < n; i++) {
-		x ^= x << 13; x ^= x >> 7; x ^= x << 17;
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
 		size_t m = i % 78;
 		b[i] = m == 76 ? '\r' : m == 77 ? '\n' : al[x & 63];
 	}
@@ -61,7 +66,7 @@ static inline double cpu_self(void)
 	struct rusage ru;
 	getrusage(RUSAGE_SELF, &ru);
 	return ru.ru_utime.tv_sec + ru.ru_stime.tv_sec +
-	    (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
+	       (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6;
 }
 
 static inline void die(const char *fmt, ...)

@@ -17,13 +17,24 @@
 #include <sys/prctl.h>
 #include <sys/uio.h>
 
-#define CAPS "IMAP4rev1 LITERAL+ SASL-IR LOGIN-REFERRALS ID ENABLE IDLE AUTH=PLAIN"
+#define CAPS \
+	"IMAP4rev1 LITERAL+ SASL-IR LOGIN-REFERRALS ID ENABLE IDLE AUTH=PLAIN"
 #define OUTSZ (96 * 1024)
 #define INSZ (64 * 1024)
 
-enum { F_HS = 1, F_AUTHED = 2, F_IDLE = 4, F_AUTHWAIT = 8, F_PROXY = 16,
-	F_CLOSE = 32, F_SEL = 64, F_BLOCK = 128, F_STARTTLS = 256, F_OUTEV = 512,
-	F_TLS = 1024 };
+enum {
+	F_HS = 1,
+	F_AUTHED = 2,
+	F_IDLE = 4,
+	F_AUTHWAIT = 8,
+	F_PROXY = 16,
+	F_CLOSE = 32,
+	F_SEL = 64,
+	F_BLOCK = 128,
+	F_STARTTLS = 256,
+	F_OUTEV = 512,
+	F_TLS = 1024
+};
 
 struct conn {
 	int fd;
@@ -38,7 +49,9 @@ struct conn {
 	char tag[24];
 };
 
-struct lst { int fd, tls; };
+struct lst {
+	int fd, tls;
+};
 
 struct thr {
 	pthread_t th;
@@ -56,8 +69,9 @@ static int nmsg = 3, opt_proxy, opt_nosaslir;
 static const char *caps = CAPS;
 /* shared by the processes of -f */
 static struct stats {
-	_Atomic long conns, accepts, logins, auth, cmds, bytes, idle, proxyhdr, resumed;
-} *st;
+	_Atomic long conns, accepts, logins, auth, cmds, bytes, idle, proxyhdr,
+	    resumed;
+} * st;
 
 static void conn_free(struct thr *t, struct conn *c)
 {
@@ -71,7 +85,10 @@ static void conn_free(struct thr *t, struct conn *c)
 		ERR_clear_error();
 	}
 	close(c->fd);
-	free(c->in); free(c->out); free(c->user); free(c);
+	free(c->in);
+	free(c->out);
+	free(c->user);
+	free(c);
 	st->conns--;
 }
 
@@ -83,7 +100,9 @@ static ssize_t xwrite(struct conn *c, const void *b, size_t n)
 		if (r > 0)
 			return r;
 		r = SSL_get_error(c->ssl, r);
-		return r == SSL_ERROR_WANT_READ || r == SSL_ERROR_WANT_WRITE ? 0 : -1;
+		return r == SSL_ERROR_WANT_READ || r == SSL_ERROR_WANT_WRITE
+			   ? 0
+			   : -1;
 	}
 	ssize_t r = send(c->fd, b, n, MSG_NOSIGNAL);
 	if (r >= 0)
@@ -130,13 +149,15 @@ static int send_body(struct thr *t, struct conn *c)
 		ssize_t w;
 		if (!c->ssl && t->outlen) { /* head and body in one call */
 			struct iovec v[2] = { { t->out, t->outlen },
-				{ body + c->body_off, c->body_len - c->body_off } };
+					      { body + c->body_off,
+						c->body_len - c->body_off } };
 			w = writev(c->fd, v, 2);
 			if (w < (ssize_t)t->outlen) {
 				if (w < 0 && errno != EAGAIN)
 					return -1;
 				if (w > 0) {
-					memmove(t->out, t->out + w, t->outlen - (size_t)w);
+					memmove(t->out, t->out + w,
+						t->outlen - (size_t)w);
 					t->outlen -= (size_t)w;
 				}
 				if (flush_out(t, c) < 0)
@@ -205,12 +226,18 @@ static int unb64(const char *s, const char *e, unsigned char *o, int max)
 	int bits = 0, n = 0;
 	for (; s < e; s++) {
 		int v;
-		if (*s >= 'A' && *s <= 'Z') v = *s - 'A';
-		else if (*s >= 'a' && *s <= 'z') v = *s - 'a' + 26;
-		else if (*s >= '0' && *s <= '9') v = *s - '0' + 52;
-		else if (*s == '+') v = 62;
-		else if (*s == '/') v = 63;
-		else break;
+		if (*s >= 'A' && *s <= 'Z')
+			v = *s - 'A';
+		else if (*s >= 'a' && *s <= 'z')
+			v = *s - 'a' + 26;
+		else if (*s >= '0' && *s <= '9')
+			v = *s - '0' + 52;
+		else if (*s == '+')
+			v = 62;
+		else if (*s == '/')
+			v = 63;
+		else
+			break;
 		acc = acc << 6 | (unsigned)v;
 		bits += 6;
 		if (bits >= 8) {
@@ -223,7 +250,8 @@ static int unb64(const char *s, const char *e, unsigned char *o, int max)
 	return n;
 }
 
-static void logged_in(struct thr *t, struct conn *c, const char *tag, const char *user)
+static void logged_in(struct thr *t, struct conn *c, const char *tag,
+		      const char *user)
 {
 	free(c->user);
 	c->user = strdup(user);
@@ -232,7 +260,8 @@ static void logged_in(struct thr *t, struct conn *c, const char *tag, const char
 	put(t, "%s OK [CAPABILITY %s] Logged in\r\n", tag, caps);
 }
 
-static void sasl_plain(struct thr *t, struct conn *c, const char *p, const char *e)
+static void sasl_plain(struct thr *t, struct conn *c, const char *p,
+		       const char *e)
 {
 	unsigned char d[1024];
 	int n = unb64(p, e, d, sizeof d);
@@ -280,7 +309,8 @@ static int command(struct thr *t, struct conn *c, char *p, char *e)
 		a++;
 	size_t l = (size_t)(a - p);
 #define IS(s) (l == sizeof(s) - 1 && !strncasecmp(p, s, l))
-	if (IS("NOOP") || IS("CHECK") || IS("CLOSE") || IS("ENABLE") || IS("UNSELECT"))
+	if (IS("NOOP") || IS("CHECK") || IS("CLOSE") || IS("ENABLE") ||
+	    IS("UNSELECT"))
 		put(t, "%s OK %.*s completed.\r\n", tag, (int)l, p);
 	else if (IS("FETCH") || IS("UID")) {
 		if (IS("UID")) {
@@ -333,17 +363,24 @@ static int command(struct thr *t, struct conn *c, char *p, char *e)
 	} else if (IS("CAPABILITY"))
 		put(t, "* CAPABILITY %s\r\n%s OK Done.\r\n", caps, tag);
 	else if (IS("ID"))
-		put(t, "* ID (\"name\" \"fakebackend\")\r\n%s OK ID completed.\r\n", tag);
+		put(t,
+		    "* ID (\"name\" \"fakebackend\")\r\n%s OK ID "
+		    "completed.\r\n",
+		    tag);
 	else if (IS("SELECT") || IS("EXAMINE")) {
 		if (!(c->fl & F_AUTHED)) {
 			put(t, "%s BAD Not logged in.\r\n", tag);
 			return 0;
 		}
 		c->fl |= F_SEL;
-		put(t, "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n"
-		    "* %d EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY 1] UIDs valid\r\n"
+		put(t,
+		    "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen "
+		    "\\Draft)\r\n"
+		    "* %d EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY 1] UIDs "
+		    "valid\r\n"
 		    "* OK [X-USER %s] Your account\r\n"
-		    "%s OK [READ-WRITE] Select completed.\r\n", nmsg, c->user, tag);
+		    "%s OK [READ-WRITE] Select completed.\r\n",
+		    nmsg, c->user, tag);
 	} else if (IS("IDLE")) {
 		if (!(c->fl & F_AUTHED)) {
 			put(t, "%s BAD Not logged in.\r\n", tag);
@@ -360,40 +397,52 @@ static int command(struct thr *t, struct conn *c, char *p, char *e)
 		put(t, "* BYE Logging out\r\n%s OK Logout completed.\r\n", tag);
 		c->fl |= F_CLOSE;
 	} else if (IS("LIST"))
-		put(t, "* LIST (\\HasNoChildren) \"/\" INBOX\r\n%s OK List completed.\r\n", tag);
+		put(t,
+		    "* LIST (\\HasNoChildren) \"/\" INBOX\r\n%s OK List "
+		    "completed.\r\n",
+		    tag);
 	else if (IS("NAMESPACE"))
-		put(t, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n%s OK Done.\r\n", tag);
+		put(t, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n%s OK Done.\r\n",
+		    tag);
 	else if (IS("XSTAT"))
-		put(t, "* XSTAT conns=%ld accepts=%ld logins=%ld auth=%ld cmds=%ld bytes=%ld "
-		    "idle=%ld proxyhdr=%ld resumed=%ld cpu_us=%ld\r\n%s OK Done.\r\n",
-		    (long)st->conns, (long)st->accepts, (long)st->logins, (long)st->auth,
-		    (long)st->cmds, (long)st->bytes, (long)st->idle, (long)st->proxyhdr,
-		    (long)st->resumed, (long)(cpu_self() * 1e6), tag);
+		put(t,
+		    "* XSTAT conns=%ld accepts=%ld logins=%ld auth=%ld "
+		    "cmds=%ld bytes=%ld "
+		    "idle=%ld proxyhdr=%ld resumed=%ld cpu_us=%ld\r\n%s OK "
+		    "Done.\r\n",
+		    (long)st->conns, (long)st->accepts, (long)st->logins,
+		    (long)st->auth, (long)st->cmds, (long)st->bytes,
+		    (long)st->idle, (long)st->proxyhdr, (long)st->resumed,
+		    (long)(cpu_self() * 1e6), tag);
 	else
 		put(t, "%s BAD Unknown command.\r\n", tag);
 	return 0;
 }
 
 /* Runs the complete commands in buf; says how many bytes were used. */
-static int process(struct thr *t, struct conn *c, char *buf, size_t n, size_t *used)
+static int process(struct thr *t, struct conn *c, char *buf, size_t n,
+		   size_t *used)
 {
 	size_t pos = 0;
 	while (pos < n && !(c->fl & (F_BLOCK | F_CLOSE | F_STARTTLS))) {
 		size_t scan = pos + c->scan, end = 0;
 		while (!end) {
-			char *nl = scan < n ? memchr(buf + scan, '\n', n - scan) : NULL;
+			char *nl = scan < n ? memchr(buf + scan, '\n', n - scan)
+					    : NULL;
 			if (!nl) {
 				c->scan = (uint32_t)(scan - pos);
 				goto out;
 			}
 			size_t e = (size_t)(nl - buf), q;
-			if (e >= scan + 3 && buf[e - 1] == '\r' && buf[e - 2] == '}') {
+			if (e >= scan + 3 && buf[e - 1] == '\r' &&
+			    buf[e - 2] == '}') {
 				int plus = 0;
 				q = e - 2;
 				if (q > scan && buf[q - 1] == '+')
 					plus = 1, q--;
 				size_t d = q;
-				while (q > scan && buf[q - 1] >= '0' && buf[q - 1] <= '9')
+				while (q > scan && buf[q - 1] >= '0' &&
+				       buf[q - 1] <= '9')
 					q--;
 				if (q < d && q > scan && buf[q - 1] == '{') {
 					size_t l = strtoul(buf + q, NULL, 10);
@@ -431,7 +480,8 @@ static int proxy_header(struct conn *c, char *b, size_t n, size_t *used)
 			return -1;
 		*used = (size_t)(nl - b + 1);
 	} else if (n >= 16 && !memcmp(b, sig, 12)) {
-		size_t l = 16 + ((size_t)(unsigned char)b[14] << 8 | (unsigned char)b[15]);
+		size_t l = 16 + ((size_t)(unsigned char)b[14] << 8 |
+				 (unsigned char)b[15]);
 		if (n < l)
 			return 0;
 		*used = l;
@@ -472,7 +522,8 @@ static int on_io(struct thr *t, struct conn *c)
 	t->outlen = 0;
 	if (c->fl & F_BLOCK) {
 		while (c->outoff < c->outlen) {
-			ssize_t w = xwrite(c, c->out + c->outoff, c->outlen - c->outoff);
+			ssize_t w = xwrite(c, c->out + c->outoff,
+					   c->outlen - c->outoff);
 			if (w < 0)
 				return -1;
 			if (w == 0)
@@ -492,7 +543,10 @@ static int on_io(struct thr *t, struct conn *c)
 		if (r != 1) {
 			r = SSL_get_error(c->ssl, r);
 			ERR_clear_error();
-			return r == SSL_ERROR_WANT_READ || r == SSL_ERROR_WANT_WRITE ? 0 : -1;
+			return r == SSL_ERROR_WANT_READ ||
+				       r == SSL_ERROR_WANT_WRITE
+				   ? 0
+				   : -1;
 		}
 		c->fl &= ~(uint32_t)F_HS;
 		if (SSL_session_reused(c->ssl))
@@ -571,7 +625,8 @@ static int on_io(struct thr *t, struct conn *c)
 static void on_accept(struct thr *t, struct lst *l)
 {
 	for (int i = 0; i < 64; i++) {
-		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd =
+		    accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0)
 			return;
 		int one = 1;
@@ -623,25 +678,46 @@ static void *loop(void *arg)
 int main(int argc, char **argv)
 {
 	int o, nth = 1, nl = 0, nfork = 1;
-	struct { char *a; int tls; } la[32];
+	struct {
+		char *a;
+		int tls;
+	} la[32];
 	const char *cert = NULL, *key = NULL;
 	size_t max = 0;
 	while ((o = getopt(argc, argv, "l:L:c:k:t:f:z:PSh")) != -1)
 		switch (o) {
-		case 'l': case 'L':
+		case 'l':
+		case 'L':
 			la[nl].a = optarg;
 			la[nl++].tls = o == 'L';
 			break;
-		case 'c': cert = optarg; break;
-		case 'k': key = optarg; break;
-		case 't': nth = atoi(optarg); break;
-		case 'f': nfork = atoi(optarg); break;
-		case 'z': msgsz[nmsg++] = strtoul(optarg, NULL, 10); break;
-		case 'P': opt_proxy = 1; break;
-		case 'S': opt_nosaslir = 1; break;
+		case 'c':
+			cert = optarg;
+			break;
+		case 'k':
+			key = optarg;
+			break;
+		case 't':
+			nth = atoi(optarg);
+			break;
+		case 'f':
+			nfork = atoi(optarg);
+			break;
+		case 'z':
+			msgsz[nmsg++] = strtoul(optarg, NULL, 10);
+			break;
+		case 'P':
+			opt_proxy = 1;
+			break;
+		case 'S':
+			opt_nosaslir = 1;
+			break;
 		default:
-			die("fakebackend [-l ip:port] [-L ip:port(TLS)] [-c cert -k key] [-t threads]\n"
-			    "  [-f processes (each with its own file descriptor limit)] [-z bytes (a further message)] [-P expect PROXY v1/v2 header] [-S no SASL-IR]");
+			die("fakebackend [-l ip:port] [-L ip:port(TLS)] [-c "
+			    "cert -k key] [-t threads]\n"
+			    "  [-f processes (each with its own file "
+			    "descriptor limit)] [-z bytes (a further message)] "
+			    "[-P expect PROXY v1/v2 header] [-S no SASL-IR]");
 		}
 	if (opt_nosaslir)
 		caps = "IMAP4rev1 LITERAL+ ID IDLE AUTH=PLAIN";
@@ -649,11 +725,13 @@ int main(int argc, char **argv)
 	raise_nofile();
 	if (cert) {
 		ctx = SSL_CTX_new(TLS_server_method());
-		SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS |
-		    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+		SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
+					  SSL_MODE_RELEASE_BUFFERS |
+					  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 		SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 		if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1 ||
-		    SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
+		    SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) !=
+			1)
 			die("bad certificate or key");
 	}
 	for (int i = 0; i < nmsg; i++)
@@ -661,7 +739,8 @@ int main(int argc, char **argv)
 			max = msgsz[i];
 	body = malloc(max);
 	body_fill(body, max);
-	st = mmap(NULL, sizeof *st, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	st = mmap(NULL, sizeof *st, PROT_READ | PROT_WRITE,
+		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (int i = 1; i < nfork; i++)
 		if (fork() == 0) {
 			prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -676,19 +755,27 @@ int main(int argc, char **argv)
 			char *co = strrchr(la[j].a, ':');
 			if (!co)
 				die("want ip:port, got %s", la[j].a);
-			snprintf(ip, sizeof ip, "%.*s", (int)(co - la[j].a), la[j].a);
+			snprintf(ip, sizeof ip, "%.*s", (int)(co - la[j].a),
+				 la[j].a);
 			inet_pton(AF_INET, ip, &sa.sin_addr);
 			sa.sin_port = htons((uint16_t)atoi(co + 1));
-			int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
-			setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-			setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
-			if (bind(fd, (void *)&sa, sizeof sa) < 0 || listen(fd, 65535) < 0)
+			int fd = socket(
+				AF_INET,
+				SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+			    one = 1;
+			setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one,
+				   sizeof one);
+			setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one,
+				   sizeof one);
+			if (bind(fd, (void *)&sa, sizeof sa) < 0 ||
+			    listen(fd, 65535) < 0)
 				die("listen %s: %s", la[j].a, strerror(errno));
 			if (la[j].tls && !ctx)
 				die("-L needs -c and -k");
 			t->l[j].fd = fd;
 			t->l[j].tls = la[j].tls;
-			struct epoll_event ev = { EPOLLIN, { .ptr = &t->l[j] } };
+			struct epoll_event ev = { EPOLLIN,
+						  { .ptr = &t->l[j] } };
 			epoll_ctl(t->ep, EPOLL_CTL_ADD, fd, &ev);
 		}
 		if (i == nth - 1)

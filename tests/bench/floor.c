@@ -9,9 +9,9 @@
  *   -M        batch: a custom BIO; raw bytes come and go through one buffer
  *             per thread, so one send()/recv() carries several records
  *   -X        -M, and after the client's handshake the SSL object is freed: the
- *             traffic secrets (keylog callback) go to a ~250 byte struct and our
- *             own TLS 1.3 AES-GCM record layer.  EXPERIMENT: shows how small an
- *             idle session can be; KeyUpdate is answered by closing. */
+ *             traffic secrets (keylog callback) go to a ~250 byte struct and
+ * our own TLS 1.3 AES-GCM record layer.  EXPERIMENT: shows how small an idle
+ * session can be; KeyUpdate is answered by closing. */
 #include "common.h"
 #include <netdb.h>
 #include <openssl/err.h>
@@ -24,7 +24,8 @@
 #define RAWSZ (256 * 1024)
 
 struct xtls {
-	uint8_t sec[2][48], key[2][32], iv[2][12]; /* 0 read (client), 1 write */
+	uint8_t sec[2][48], key[2][32],
+	    iv[2][12]; /* 0 read (client), 1 write */
 	uint64_t seq[2];
 	uint8_t klen, hlen;
 };
@@ -34,21 +35,25 @@ struct end {
 	int fd;
 	uint8_t hs, want_w, stop_r, eof, conn, ev;
 	SSL *ssl;
-	struct xtls *x;  /* -X: instead of ssl after the handshake */
-	char *pend;      /* clear bytes waiting to be written to this end */
+	struct xtls *x; /* -X: instead of ssl after the handshake */
+	char *pend;	/* clear bytes waiting to be written to this end */
 	uint32_t plen, poff;
-	char *raw;       /* -M: encrypted bytes waiting for the socket */
+	char *raw; /* -M: encrypted bytes waiting for the socket */
 	uint32_t rlen, roff;
-	char *rin;       /* -M: raw input not yet used */
+	char *rin; /* -M: raw input not yet used */
 	uint32_t rinlen;
 };
-struct relay { struct end e[2]; struct relay *next; };
+struct relay {
+	struct end e[2];
+	struct relay *next;
+};
 
 struct thr {
 	pthread_t th;
 	int ep, lfd;
 	struct relay *dead;
-	struct end *drained;      /* -M: its last recv() was short: do not ask again */
+	struct end
+	    *drained; /* -M: its last recv() was short: do not ask again */
 	size_t rpos, rlen, wlen;
 	char rbuf[RAWSZ], wbuf[RAWSZ + 65536], buf[RAWSZ];
 };
@@ -111,7 +116,9 @@ static int b_read(BIO *b, char *p, int n)
 
 static long b_ctrl(BIO *b, int c, long n, void *p)
 {
-	(void)b; (void)n; (void)p;
+	(void)b;
+	(void)n;
+	(void)p;
 	return c == BIO_CTRL_FLUSH || c == BIO_CTRL_DUP;
 }
 
@@ -137,7 +144,8 @@ static int raw_send(struct end *e)
 		return 0;
 	if (!e->raw)
 		while (off < n) {
-			ssize_t w = send(e->fd, me->wbuf + off, n - off, MSG_NOSIGNAL);
+			ssize_t w =
+			    send(e->fd, me->wbuf + off, n - off, MSG_NOSIGNAL);
 			if (w < 0) {
 				if (errno == EAGAIN)
 					break;
@@ -159,7 +167,8 @@ static int raw_send(struct end *e)
 	return 0;
 }
 
-static void hkdf_label(const uint8_t *sec, int hlen, const char *label, uint8_t *out, int n)
+static void hkdf_label(const uint8_t *sec, int hlen, const char *label,
+		       uint8_t *out, int n)
 {
 	uint8_t info[64], md[64];
 	unsigned mdl;
@@ -172,14 +181,17 @@ static void hkdf_label(const uint8_t *sec, int hlen, const char *label, uint8_t 
 	k += 6 + l;
 	info[k++] = 0;
 	info[k++] = 1;
-	HMAC(hlen == 32 ? EVP_sha256() : EVP_sha384(), sec, hlen, info, (size_t)k, md, &mdl);
+	HMAC(hlen == 32 ? EVP_sha256() : EVP_sha384(), sec, hlen, info,
+	     (size_t)k, md, &mdl);
 	memcpy(out, md, (size_t)n);
 }
 
 static void keylog(const SSL *s, const char *l)
 {
 	struct xtls *x = SSL_get_app_data(s);
-	int d = !strncmp(l, "CLIENT_TRAFFIC_SECRET_0 ", 24) ? 0 : !strncmp(l, "SERVER_TRAFFIC_SECRET_0 ", 24) ? 1 : -1;
+	int d = !strncmp(l, "CLIENT_TRAFFIC_SECRET_0 ", 24)   ? 0
+		: !strncmp(l, "SERVER_TRAFFIC_SECRET_0 ", 24) ? 1
+							      : -1;
 	if (!x || d < 0)
 		return;
 	l = strchr(l + 24, ' ') + 1;
@@ -194,8 +206,10 @@ static void keylog(const SSL *s, const char *l)
 static int x_take(struct end *e, int nrec)
 {
 	struct xtls *x = SSL_get_app_data(e->ssl);
-	int id = (int)SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(e->ssl));
-	if (SSL_version(e->ssl) != TLS1_3_VERSION || (id != 0x1301 && id != 0x1302))
+	int id =
+	    (int)SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(e->ssl));
+	if (SSL_version(e->ssl) != TLS1_3_VERSION ||
+	    (id != 0x1301 && id != 0x1302))
 		return -1;
 	x->klen = id == 0x1301 ? 16 : 32;
 	for (int d = 0; d < 2; d++) {
@@ -221,7 +235,8 @@ static EVP_CIPHER_CTX *x_ctx(struct xtls *x, int d)
 	if (xowner[d] == x)
 		EVP_CipherInit_ex(xc[d], NULL, NULL, NULL, nonce, d);
 	else {
-		EVP_CipherInit_ex(xc[d], x->klen == 16 ? aes128 : aes256, NULL, x->key[d], nonce, d);
+		EVP_CipherInit_ex(xc[d], x->klen == 16 ? aes128 : aes256, NULL,
+				  x->key[d], nonce, d);
 		xowner[d] = x;
 	}
 	return xc[d];
@@ -235,10 +250,14 @@ static ssize_t x_write(struct end *e, const char *b, size_t n)
 		uint8_t *o = (uint8_t *)me->wbuf + me->wlen, t = 23;
 		int l;
 		EVP_CIPHER_CTX *c = x_ctx(e->x, 1);
-		o[0] = 23; o[1] = 3; o[2] = 3;
-		o[3] = (uint8_t)((m + 17) >> 8); o[4] = (uint8_t)(m + 17);
+		o[0] = 23;
+		o[1] = 3;
+		o[2] = 3;
+		o[3] = (uint8_t)((m + 17) >> 8);
+		o[4] = (uint8_t)(m + 17);
 		EVP_EncryptUpdate(c, NULL, &l, o, 5);
-		EVP_EncryptUpdate(c, o + 5, &l, (const uint8_t *)b + off, (int)m);
+		EVP_EncryptUpdate(c, o + 5, &l, (const uint8_t *)b + off,
+				  (int)m);
 		EVP_EncryptUpdate(c, o + 5 + m, &l, &t, 1);
 		EVP_EncryptFinal_ex(c, o + 6 + m, &l);
 		EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, 16, o + 6 + m);
@@ -268,9 +287,11 @@ static ssize_t x_read(struct end *e, char *b, size_t n)
 				return -1;
 			me->rpos += 5 + l;
 			EVP_CIPHER_CTX *c = x_ctx(e->x, 0);
-			EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, 16, p + 5 + l - 16);
+			EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, 16,
+					    p + 5 + l - 16);
 			EVP_DecryptUpdate(c, NULL, &o, p, 5);
-			EVP_DecryptUpdate(c, (uint8_t *)b, &o, p + 5, (int)l - 16);
+			EVP_DecryptUpdate(c, (uint8_t *)b, &o, p + 5,
+					  (int)l - 16);
 			if (EVP_DecryptFinal_ex(c, (uint8_t *)b + o, &o) != 1)
 				return -1;
 			l -= 16;
@@ -289,7 +310,8 @@ static ssize_t x_read(struct end *e, char *b, size_t n)
 		}
 		if (me->drained == e)
 			return 0;
-		ssize_t r = recv(e->fd, me->rbuf + have, sizeof me->rbuf - have, 0);
+		ssize_t r =
+		    recv(e->fd, me->rbuf + have, sizeof me->rbuf - have, 0);
 		if (r == 0)
 			return -1;
 		if (r > 0 && r < (ssize_t)(sizeof me->rbuf - have))
@@ -311,7 +333,9 @@ static ssize_t e_read(struct end *e, char *b, size_t n)
 			return r;
 		r = SSL_get_error(e->ssl, r);
 		ERR_clear_error();
-		return r == SSL_ERROR_WANT_READ || r == SSL_ERROR_WANT_WRITE ? 0 : -1;
+		return r == SSL_ERROR_WANT_READ || r == SSL_ERROR_WANT_WRITE
+			   ? 0
+			   : -1;
 	}
 	ssize_t r = recv(e->fd, b, n, 0);
 	return r > 0 ? r : r < 0 && errno == EAGAIN ? 0 : -1;
@@ -329,14 +353,18 @@ static ssize_t e_write(struct end *e, const char *b, size_t n)
 		if (opt_batch && e->raw)
 			return 0;
 		int r = SSL_write(e->ssl, b, (int)n);
-		if (r > 0) { /* -M: the caller's flush, or a full buffer, sends it */
-			if (opt_batch && me->wlen > RAWSZ / 2 && raw_send(e) < 0)
+		if (r > 0) { /* -M: the caller's flush, or a full buffer, sends
+				it */
+			if (opt_batch && me->wlen > RAWSZ / 2 &&
+			    raw_send(e) < 0)
 				return -1;
 			return r;
 		}
 		r = SSL_get_error(e->ssl, r);
 		ERR_clear_error();
-		return r == SSL_ERROR_WANT_READ || r == SSL_ERROR_WANT_WRITE ? 0 : -1;
+		return r == SSL_ERROR_WANT_READ || r == SSL_ERROR_WANT_WRITE
+			   ? 0
+			   : -1;
 	}
 	ssize_t r = send(e->fd, b, n, MSG_NOSIGNAL);
 	return r >= 0 ? r : errno == EAGAIN ? 0 : -1;
@@ -349,8 +377,11 @@ static void arm(struct end *e, struct relay *r, int idx)
 	uint8_t w = (e->stop_r ? 0 : EPOLLIN) | (e->want_w ? EPOLLOUT : 0);
 	if (w == e->ev)
 		return;
-	struct epoll_event ev = { w, { .u64 = (uint64_t)(uintptr_t)r | (uint64_t)idx } };
-	epoll_ctl(me->ep, e->ev == 0xff ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, e->fd, &ev);
+	struct epoll_event ev = {
+		w, { .u64 = (uint64_t)(uintptr_t)r | (uint64_t)idx }
+	};
+	epoll_ctl(me->ep, e->ev == 0xff ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, e->fd,
+		  &ev);
 	e->ev = w;
 }
 
@@ -381,7 +412,9 @@ static void relay_close(struct relay *r)
 		me->wlen = 0;
 		if (e->fd >= 0)
 			close(e->fd);
-		free(e->pend); free(e->raw); free(e->rin);
+		free(e->pend);
+		free(e->raw);
+		free(e->rin);
 		e->fd = -2;
 	}
 	r->next = me->dead;
@@ -432,16 +465,20 @@ static int backend_connect(struct relay *r)
 
 static int handshake(struct end *e)
 {
-	int x = SSL_do_handshake(e->ssl), er = x == 1 ? 0 : SSL_get_error(e->ssl, x);
+	int x = SSL_do_handshake(e->ssl),
+	    er = x == 1 ? 0 : SSL_get_error(e->ssl, x);
 	int nrec = 0; /* records of the last flight: the tickets */
 	for (size_t p = 0; p + 5 <= me->wlen; nrec++)
-		p += 5 + ((size_t)(uint8_t)me->wbuf[p + 3] << 8 | (uint8_t)me->wbuf[p + 4]);
+		p += 5 + ((size_t)(uint8_t)me->wbuf[p + 3] << 8 |
+			  (uint8_t)me->wbuf[p + 4]);
 	if (opt_batch && raw_send(e) < 0)
 		return -1;
 	if (er) {
 		ERR_clear_error();
 		e->want_w = er == SSL_ERROR_WANT_WRITE || e->raw;
-		return er == SSL_ERROR_WANT_READ || er == SSL_ERROR_WANT_WRITE ? 0 : -1;
+		return er == SSL_ERROR_WANT_READ || er == SSL_ERROR_WANT_WRITE
+			   ? 0
+			   : -1;
 	}
 	e->hs = 0;
 	if (opt_x && SSL_is_server(e->ssl) && x_take(e, nrec) < 0)
@@ -453,7 +490,9 @@ static int handshake(struct end *e)
 static int pump1(struct relay *r, int i)
 {
 	struct end *s = &r->e[i], *d = &r->e[!i];
-	for (int k = 0; k < 16 || me->rpos < me->rlen || (s->ssl && SSL_pending(s->ssl)); k++) {
+	for (int k = 0;
+	     k < 16 || me->rpos < me->rlen || (s->ssl && SSL_pending(s->ssl));
+	     k++) {
 		if (d->pend || d->raw || d->fd < 0 || d->hs || d->conn) {
 			s->stop_r = 1;
 			return 0;
@@ -466,7 +505,8 @@ static int pump1(struct relay *r, int i)
 		if (n == 0)
 			return 0;
 		while (off < n) {
-			ssize_t w = e_write(d, me->buf + off, (size_t)(n - off));
+			ssize_t w =
+			    e_write(d, me->buf + off, (size_t)(n - off));
 			if (w < 0)
 				return -1;
 			if (w == 0) {
@@ -526,7 +566,8 @@ static int on_event(struct relay *r, int i, uint32_t evs)
 	}
 	if (e->raw) {
 		while (e->roff < e->rlen) {
-			ssize_t w = send(e->fd, e->raw + e->roff, e->rlen - e->roff, MSG_NOSIGNAL);
+			ssize_t w = send(e->fd, e->raw + e->roff,
+					 e->rlen - e->roff, MSG_NOSIGNAL);
 			if (w < 0 && errno != EAGAIN)
 				return -1;
 			if (w < 0)
@@ -551,7 +592,8 @@ static int on_event(struct relay *r, int i, uint32_t evs)
 	}
 	if (e->pend) {
 		while (e->poff < e->plen) {
-			ssize_t w = e_write(e, e->pend + e->poff, e->plen - e->poff);
+			ssize_t w =
+			    e_write(e, e->pend + e->poff, e->plen - e->poff);
 			if (w < 0)
 				return -1;
 			if (w == 0)
@@ -571,7 +613,9 @@ static int on_event(struct relay *r, int i, uint32_t evs)
 		return 0;
 	if (pump(r, i) < 0)
 		return -1;
-	if (o->rin || (o->ssl && SSL_pending(o->ssl)))  { /* more is there without an event */
+	if (o->rin ||
+	    (o->ssl &&
+	     SSL_pending(o->ssl))) { /* more is there without an event */
 		raw_done(e);
 		if (!o->stop_r && pump(r, !i) < 0)
 			return -1;
@@ -589,17 +633,23 @@ static void *loop(void *arg)
 		for (int k = 0; k < n; k++) {
 			if (!ev[k].data.u64) {
 				for (int j = 0; j < 32; j++) {
-					int fd = accept4(t->lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), one = 1;
+					int fd = accept4(t->lfd, NULL, NULL,
+							 SOCK_NONBLOCK |
+							     SOCK_CLOEXEC),
+					    one = 1;
 					if (fd < 0)
 						break;
-					setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+					setsockopt(fd, IPPROTO_TCP, TCP_NODELAY,
+						   &one, sizeof one);
 					struct relay *r = calloc(1, sizeof *r);
 					r->e[0].fd = fd;
 					r->e[0].ev = 0xff;
 					r->e[1].fd = -1;
 					if (!opt_plain) {
-						r->e[0].ssl = mkssl(sctx, &r->e[0]);
-						SSL_set_accept_state(r->e[0].ssl);
+						r->e[0].ssl =
+						    mkssl(sctx, &r->e[0]);
+						SSL_set_accept_state(
+						    r->e[0].ssl);
 					} else if (backend_connect(r) < 0) {
 						relay_close(r);
 						continue;
@@ -608,7 +658,8 @@ static void *loop(void *arg)
 				}
 				continue;
 			}
-			struct relay *r = (void *)(uintptr_t)(ev[k].data.u64 & ~1ull);
+			struct relay *r =
+			    (void *)(uintptr_t)(ev[k].data.u64 & ~1ull);
 			int i = ev[k].data.u64 & 1;
 			if (r->e[0].fd == -2)
 				continue;
@@ -639,29 +690,58 @@ int main(int argc, char **argv)
 		switch (o) {
 		case 'l': {
 			char *c = strrchr(optarg, ':');
-			*c = 0; lip = optarg; port = atoi(c + 1);
-			break; }
+			*c = 0;
+			lip = optarg;
+			port = atoi(c + 1);
+			break;
+		}
 		case 'b': {
 			char *c = strrchr(optarg, ':');
 			*c = 0;
 			baddr[nb].sin_family = AF_INET;
 			inet_pton(AF_INET, optarg, &baddr[nb].sin_addr);
 			baddr[nb++].sin_port = htons((uint16_t)atoi(c + 1));
-			break; }
-		case 'c': cert = optarg; break;
-		case 'k': key = optarg; break;
-		case 't': nth = atoi(optarg); break;
-		case 'f': nfork = atoi(optarg); break;
-		case 'r': rsz = atoi(optarg); break;
-		case 'n': tickets = atoi(optarg); break;
-		case 'M': opt_batch = 1; break;
-		case 'X': opt_batch = opt_x = 1; break;
-		case 'B': opt_tlsb = 1; break;
-		case 'R': opt_resb = 1; break;
-		case 'P': opt_plain = 1; break;
+			break;
+		}
+		case 'c':
+			cert = optarg;
+			break;
+		case 'k':
+			key = optarg;
+			break;
+		case 't':
+			nth = atoi(optarg);
+			break;
+		case 'f':
+			nfork = atoi(optarg);
+			break;
+		case 'r':
+			rsz = atoi(optarg);
+			break;
+		case 'n':
+			tickets = atoi(optarg);
+			break;
+		case 'M':
+			opt_batch = 1;
+			break;
+		case 'X':
+			opt_batch = opt_x = 1;
+			break;
+		case 'B':
+			opt_tlsb = 1;
+			break;
+		case 'R':
+			opt_resb = 1;
+			break;
+		case 'P':
+			opt_plain = 1;
+			break;
 		default:
-			die("floor -l ip:port -b ip:port [-b ...] -c cert -k key [-t threads] [-f processes] [-r read size]\n"
-			    "  [-n tickets] [-M batched BIO] [-X own record layer] [-B TLS to the backend] [-R resume it] [-P plain clients]");
+			die("floor -l ip:port -b ip:port [-b ...] -c cert -k "
+			    "key [-t threads] [-f processes] [-r read size]\n"
+			    "  [-n tickets] [-M batched BIO] [-X own record "
+			    "layer] [-B TLS to the backend] [-R resume it] [-P "
+			    "plain clients]");
 		}
 	if (!nb || !port || rsz < 1 || rsz > 131072)
 		die("floor: bad arguments");
@@ -674,11 +754,12 @@ int main(int argc, char **argv)
 	BIO_meth_set_read(bm, b_read);
 	BIO_meth_set_ctrl(bm, b_ctrl);
 	int mode = SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS |
-	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER;
+		   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER;
 	if (!opt_plain) {
 		sctx = SSL_CTX_new(TLS_server_method());
 		SSL_CTX_set_mode(sctx, mode);
-		SSL_CTX_set_options(sctx, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
+		SSL_CTX_set_options(sctx, SSL_OP_IGNORE_UNEXPECTED_EOF |
+					      SSL_OP_NO_RENEGOTIATION);
 		SSL_CTX_set_session_cache_mode(sctx, SSL_SESS_CACHE_OFF);
 		SSL_CTX_set_num_tickets(sctx, (size_t)tickets);
 		if (opt_x) {
@@ -686,16 +767,19 @@ int main(int argc, char **argv)
 			aes128 = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL);
 			aes256 = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 		}
-		SSL_CTX_set_session_id_context(sctx, (const unsigned char *)"f", 1);
+		SSL_CTX_set_session_id_context(sctx, (const unsigned char *)"f",
+					       1);
 		if (SSL_CTX_use_certificate_chain_file(sctx, cert) != 1 ||
-		    SSL_CTX_use_PrivateKey_file(sctx, key, SSL_FILETYPE_PEM) != 1)
+		    SSL_CTX_use_PrivateKey_file(sctx, key, SSL_FILETYPE_PEM) !=
+			1)
 			die("bad certificate or key");
 	}
 	cctx = SSL_CTX_new(TLS_client_method());
 	SSL_CTX_set_mode(cctx, mode);
 	SSL_CTX_set_options(cctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	if (opt_resb) {
-		SSL_CTX_set_session_cache_mode(cctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+		SSL_CTX_set_session_cache_mode(
+		    cctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 		SSL_CTX_sess_set_new_cb(cctx, new_bsess);
 	}
 	for (int i = 1; i < nfork; i++)
@@ -705,14 +789,17 @@ int main(int argc, char **argv)
 		}
 	for (int i = 0; i < nth; i++) {
 		struct thr *t = calloc(1, sizeof *t);
-		struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+		struct sockaddr_in sa = { .sin_family = AF_INET,
+					  .sin_port = htons((uint16_t)port) };
 		int one = 1;
 		inet_pton(AF_INET, lip, &sa.sin_addr);
 		t->ep = epoll_create1(EPOLL_CLOEXEC);
-		t->lfd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		t->lfd = socket(AF_INET,
+				SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 		setsockopt(t->lfd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 		setsockopt(t->lfd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
-		if (bind(t->lfd, (void *)&sa, sizeof sa) < 0 || listen(t->lfd, 65535) < 0)
+		if (bind(t->lfd, (void *)&sa, sizeof sa) < 0 ||
+		    listen(t->lfd, 65535) < 0)
 			die("listen: %s", strerror(errno));
 		struct epoll_event ev = { EPOLLIN, { .u64 = 0 } };
 		epoll_ctl(t->ep, EPOLL_CTL_ADD, t->lfd, &ev);

@@ -16,11 +16,40 @@
 #include <strings.h>
 #include <sys/epoll.h>
 
-enum { M_LOGIN, M_FETCH, M_RTT, M_IDLE, M_STORM };
-enum { T_TLS, T_PLAIN, T_STARTTLS };
-enum { P_SETUP, P_RUN, P_STOP, P_QUIT };
-enum { S_OFF, S_CONN, S_TLS, S_GREET, S_STARTTLS, S_LOGIN, S_SELECT, S_READY,
-	S_RUN, S_IDLEW, S_IDLE, S_DONEW, S_LOGOUT, S_FIN };
+enum {
+	M_LOGIN,
+	M_FETCH,
+	M_RTT,
+	M_IDLE,
+	M_STORM
+};
+enum {
+	T_TLS,
+	T_PLAIN,
+	T_STARTTLS
+};
+enum {
+	P_SETUP,
+	P_RUN,
+	P_STOP,
+	P_QUIT
+};
+enum {
+	S_OFF,
+	S_CONN,
+	S_TLS,
+	S_GREET,
+	S_STARTTLS,
+	S_LOGIN,
+	S_SELECT,
+	S_READY,
+	S_RUN,
+	S_IDLEW,
+	S_IDLE,
+	S_DONEW,
+	S_LOGOUT,
+	S_FIN
+};
 
 struct thr;
 struct client {
@@ -41,16 +70,17 @@ struct thr {
 	SSL_CTX *ctx;
 	uint32_t *lat;
 	size_t nlat, clat;
-	uint64_t ops, bytes, fail, resumed, badbytes, baduser, badno, hs, lost, done_ok,
-	    ready, nologin, t_last, connfail, eof_early;
+	uint64_t ops, bytes, fail, resumed, badbytes, baduser, badno, hs, lost,
+	    done_ok, ready, nologin, t_last, connfail, eof_early;
 	char buf[256 * 1024];
 };
 
-static int mode = M_LOGIN, tlsm = T_TLS, nclients = 1, nthreads = 1, sync_go, resume,
-    inflight_max = 200, naddr = 64, sasl, verify = 1;
+static int mode = M_LOGIN, tlsm = T_TLS, nclients = 1, nthreads = 1, sync_go,
+	   resume, inflight_max = 200, naddr = 64, sasl, verify = 1;
 static double duration = 5, limit = 60;
-static const char *host = "127.0.0.1", *userfmt = "user%d", *password = "secret",
-    *fetchcmd = "FETCH 1 BODY[]", *ciphers = "TLS_AES_128_GCM_SHA256", *label = "";
+static const char *host = "127.0.0.1", *userfmt = "user%d",
+		  *password = "secret", *fetchcmd = "FETCH 1 BODY[]",
+		  *ciphers = "TLS_AES_128_GCM_SHA256", *label = "";
 static int firstid, port = 993, usermod = 1000000;
 static uint32_t srcbase = 0x7f010001; /* 127.1.0.1 */
 static struct sockaddr_in dst;
@@ -100,7 +130,8 @@ static void client_fail(struct thr *t, struct client *c)
 	n_failed++;
 	client_close(c, 0);
 	c->st = S_FIN;
-	if (mode == M_LOGIN && phase == P_RUN && n_failed < 20L * nclients + 1000)
+	if (mode == M_LOGIN && phase == P_RUN &&
+	    n_failed < 20L * nclients + 1000)
 		start_client(t, c);
 }
 
@@ -108,7 +139,8 @@ static void want(struct thr *t, struct client *c, int out)
 {
 	if ((int)c->evout == out)
 		return;
-	struct epoll_event ev = { EPOLLIN | (out ? EPOLLOUT : 0), { .ptr = c } };
+	struct epoll_event ev = { EPOLLIN | (out ? EPOLLOUT : 0),
+				  { .ptr = c } };
 	epoll_ctl(t->ep, EPOLL_CTL_MOD, c->fd, &ev);
 	c->evout = (uint32_t)out;
 }
@@ -153,10 +185,12 @@ static int send_login(struct thr *t, struct client *c)
 		return cmd(t, c, S_LOGIN, "LOGIN %s %s", u, password);
 	int n = snprintf(d, sizeof d, "%c%s%c%s", 0, u, 0, password), m = 0;
 	for (int i = 0; i < n; i += 3) {
-		unsigned v = (unsigned)(unsigned char)d[i] << 16 |
+		unsigned v =
+		    (unsigned)(unsigned char)d[i] << 16 |
 		    (i + 1 < n ? (unsigned)(unsigned char)d[i + 1] << 8 : 0) |
 		    (i + 2 < n ? (unsigned)(unsigned char)d[i + 2] : 0);
-		o[m++] = al[v >> 18]; o[m++] = al[v >> 12 & 63];
+		o[m++] = al[v >> 18];
+		o[m++] = al[v >> 12 & 63];
 		o[m++] = i + 1 < n ? al[v >> 6 & 63] : '=';
 		o[m++] = i + 2 < n ? al[v & 63] : '=';
 	}
@@ -230,7 +264,8 @@ static int tagged(struct thr *t, struct client *c, int ok)
 			c->st = S_READY;
 			return 0;
 		}
-		return cmd(t, c, S_RUN, "%s", mode == M_RTT ? "NOOP" : fetchcmd);
+		return cmd(t, c, S_RUN, "%s",
+			   mode == M_RTT ? "NOOP" : fetchcmd);
 	case S_DONEW:
 		t->done_ok++;
 		n_idle--;
@@ -283,7 +318,8 @@ static int on_line(struct thr *t, struct client *c)
 				c->lit_off = 0;
 				c->litn++;
 			}
-		} else if (c->st == S_SELECT && verify && !strncmp(l, "* OK [X-USER ", 13)) {
+		} else if (c->st == S_SELECT && verify &&
+			   !strncmp(l, "* OK [X-USER ", 13)) {
 			user_of(c, u, sizeof u - 1);
 			strcat(u, "]");
 			if (!strncmp(l + 13, u, strlen(u)))
@@ -317,7 +353,8 @@ static int feed(struct thr *t, struct client *c, char *b, size_t n)
 	while (n) {
 		if (c->lit_left) {
 			size_t m = n < c->lit_left ? n : (size_t)c->lit_left;
-			if (verify && c->lit_off + m <= bodysz && memcmp(b, body + c->lit_off, m))
+			if (verify && c->lit_off + m <= bodysz &&
+			    memcmp(b, body + c->lit_off, m))
 				t->badbytes++;
 			c->lit_off += m;
 			c->lit_left -= m;
@@ -389,8 +426,10 @@ static void on_event(struct thr *t, struct client *c, uint32_t events)
 			if (SSL_session_reused(c->ssl))
 				t->resumed++;
 			if (!atomic_exchange(&have_tls, 1)) {
-				snprintf(tlsver, sizeof tlsver, "%s", SSL_get_version(c->ssl));
-				snprintf(tlscipher, sizeof tlscipher, "%s", SSL_get_cipher(c->ssl));
+				snprintf(tlsver, sizeof tlsver, "%s",
+					 SSL_get_version(c->ssl));
+				snprintf(tlscipher, sizeof tlscipher, "%s",
+					 SSL_get_cipher(c->ssl));
 			}
 			if (tlsm == T_STARTTLS) {
 				if (send_login(t, c) < 0) {
@@ -406,7 +445,8 @@ static void on_event(struct thr *t, struct client *c, uint32_t events)
 			if (n <= 0) {
 				int er = SSL_get_error(c->ssl, (int)n);
 				ERR_clear_error();
-				if (er == SSL_ERROR_WANT_READ || er == SSL_ERROR_WANT_WRITE)
+				if (er == SSL_ERROR_WANT_READ ||
+				    er == SSL_ERROR_WANT_WRITE)
 					return;
 				n = -1;
 			}
@@ -418,7 +458,8 @@ static void on_event(struct thr *t, struct client *c, uint32_t events)
 				n = -1;
 		}
 		if (n < 0) {
-			if (c->st == S_LOGOUT) { /* closed before the tagged OK */
+			if (c->st ==
+			    S_LOGOUT) { /* closed before the tagged OK */
 				t->eof_early++;
 				client_close(c, 0);
 				c->st = S_FIN;
@@ -454,7 +495,8 @@ static void start_client(struct thr *t, struct client *c)
 	if (naddr > 0) {
 		struct sockaddr_in sa = { .sin_family = AF_INET };
 		sa.sin_addr.s_addr = htonl(srcbase + (uint32_t)(c->id % naddr));
-		setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+		setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one,
+			   sizeof one);
 		if (bind(c->fd, (void *)&sa, sizeof sa) < 0)
 			die("bind: %s", strerror(errno));
 	}
@@ -490,22 +532,31 @@ static void *worker(void *arg)
 			if (mode == M_RTT || mode == M_FETCH)
 				for (int i = 0; i < t->n; i++)
 					if (t->cl[i].st == S_READY &&
-					    cmd(t, &t->cl[i], S_RUN, "%s", mode == M_RTT ? "NOOP" : fetchcmd) < 0)
+					    cmd(t, &t->cl[i], S_RUN, "%s",
+						mode == M_RTT ? "NOOP"
+							      : fetchcmd) < 0)
 						client_fail(t, &t->cl[i]);
 			if (mode == M_IDLE)
 				for (int i = 0; i < t->n; i++)
 					if (t->cl[i].st == S_IDLE) {
 						t->cl[i].st = S_DONEW;
-						if (xsend(t, &t->cl[i], "DONE\r\n", 6) < 0)
-							client_fail(t, &t->cl[i]);
+						if (xsend(t, &t->cl[i],
+							  "DONE\r\n", 6) < 0)
+							client_fail(t,
+								    &t->cl[i]);
 					}
 		}
 		last = ph;
 		int more = 0;
-		if ((setup && ph == P_SETUP) || (mode == M_STORM && ph == P_RUN)) {
-			int lim = mode == M_STORM ? t->n : (inflight_max + nthreads - 1) / nthreads;
+		if ((setup && ph == P_SETUP) ||
+		    (mode == M_STORM && ph == P_RUN)) {
+			int lim =
+			    mode == M_STORM
+				? t->n
+				: (inflight_max + nthreads - 1) / nthreads;
 			int burst = 64;
-			while (t->started < t->n && t->inflight < lim && burst--)
+			while (t->started < t->n && t->inflight < lim &&
+			       burst--)
 				start_client(t, &t->cl[t->started++]);
 			more = t->started < t->n && t->inflight < lim;
 		}
@@ -525,7 +576,11 @@ static int cmp32(const void *a, const void *b)
 }
 
 static volatile sig_atomic_t stopped;
-static void on_sig(int s) { (void)s; stopped = 1; }
+static void on_sig(int s)
+{
+	(void)s;
+	stopped = 1;
+}
 
 static void wait_go(void)
 {
@@ -544,47 +599,102 @@ static void wait_go(void)
 
 static void usage(void)
 {
-	die("imapload -m login|fetch|rtt|idle|storm [-H host] [-p port] [-s tls|plain|starttls]\n"
-	    "  [-n clients] [-T threads] [-d seconds] [-c set-up concurrency] [-u user%%d] [-M modulo]\n"
-	    "  [-w password] [-q 'FETCH 1 BODY[]'] [-r resume TLS sessions] [-a AUTHENTICATE PLAIN]\n"
-	    "  [-A source addresses (0: do not bind)] [-S first source address] [-C TLS 1.3 suite]\n"
-	    "  [-V do not check bytes and user] [-l limit seconds] [-g wait for go] [-L label] [-i first client number]");
+	die("imapload -m login|fetch|rtt|idle|storm [-H host] [-p port] [-s "
+	    "tls|plain|starttls]\n"
+	    "  [-n clients] [-T threads] [-d seconds] [-c set-up concurrency] "
+	    "[-u user%%d] [-M modulo]\n"
+	    "  [-w password] [-q 'FETCH 1 BODY[]'] [-r resume TLS sessions] "
+	    "[-a AUTHENTICATE PLAIN]\n"
+	    "  [-A source addresses (0: do not bind)] [-S first source "
+	    "address] [-C TLS 1.3 suite]\n"
+	    "  [-V do not check bytes and user] [-l limit seconds] [-g wait "
+	    "for go] [-L label] [-i first client number]");
 }
 
 int main(int argc, char **argv)
 {
 	int o;
-	while ((o = getopt(argc, argv, "m:H:p:s:n:T:d:c:u:M:w:q:raA:S:C:Vl:gL:i:h")) != -1)
+	while ((o = getopt(argc, argv,
+			   "m:H:p:s:n:T:d:c:u:M:w:q:raA:S:C:Vl:gL:i:h")) != -1)
 		switch (o) {
 		case 'm':
-			mode = !strcmp(optarg, "login") ? M_LOGIN : !strcmp(optarg, "fetch") ? M_FETCH :
-			    !strcmp(optarg, "rtt") ? M_RTT : !strcmp(optarg, "idle") ? M_IDLE :
-			    !strcmp(optarg, "storm") ? M_STORM : (usage(), 0);
+			mode = !strcmp(optarg, "login")	  ? M_LOGIN
+			       : !strcmp(optarg, "fetch") ? M_FETCH
+			       : !strcmp(optarg, "rtt")	  ? M_RTT
+			       : !strcmp(optarg, "idle")  ? M_IDLE
+			       : !strcmp(optarg, "storm") ? M_STORM
+							  : (usage(), 0);
 			break;
-		case 'H': host = optarg; break;
-		case 'p': port = atoi(optarg); break;
+		case 'H':
+			host = optarg;
+			break;
+		case 'p':
+			port = atoi(optarg);
+			break;
 		case 's':
-			tlsm = !strcmp(optarg, "tls") ? T_TLS : !strcmp(optarg, "plain") ? T_PLAIN : T_STARTTLS;
+			tlsm = !strcmp(optarg, "tls")	  ? T_TLS
+			       : !strcmp(optarg, "plain") ? T_PLAIN
+							  : T_STARTTLS;
 			break;
-		case 'n': nclients = atoi(optarg); break;
-		case 'T': nthreads = atoi(optarg); break;
-		case 'd': duration = atof(optarg); break;
-		case 'c': inflight_max = atoi(optarg); break;
-		case 'u': userfmt = optarg; break;
-		case 'M': usermod = atoi(optarg); break;
-		case 'w': password = optarg; break;
-		case 'q': fetchcmd = optarg; break;
-		case 'r': resume = 1; break;
-		case 'a': sasl = 1; break;
-		case 'A': naddr = atoi(optarg); break;
-		case 'S': { struct in_addr a; inet_pton(AF_INET, optarg, &a); srcbase = ntohl(a.s_addr); break; }
-		case 'C': ciphers = optarg; break;
-		case 'V': verify = 0; break;
-		case 'l': limit = atof(optarg); break;
-		case 'g': sync_go = 1; break;
-		case 'i': firstid = atoi(optarg); break;
-		case 'L': label = optarg; break;
-		default: usage();
+		case 'n':
+			nclients = atoi(optarg);
+			break;
+		case 'T':
+			nthreads = atoi(optarg);
+			break;
+		case 'd':
+			duration = atof(optarg);
+			break;
+		case 'c':
+			inflight_max = atoi(optarg);
+			break;
+		case 'u':
+			userfmt = optarg;
+			break;
+		case 'M':
+			usermod = atoi(optarg);
+			break;
+		case 'w':
+			password = optarg;
+			break;
+		case 'q':
+			fetchcmd = optarg;
+			break;
+		case 'r':
+			resume = 1;
+			break;
+		case 'a':
+			sasl = 1;
+			break;
+		case 'A':
+			naddr = atoi(optarg);
+			break;
+		case 'S': {
+			struct in_addr a;
+			inet_pton(AF_INET, optarg, &a);
+			srcbase = ntohl(a.s_addr);
+			break;
+		}
+		case 'C':
+			ciphers = optarg;
+			break;
+		case 'V':
+			verify = 0;
+			break;
+		case 'l':
+			limit = atof(optarg);
+			break;
+		case 'g':
+			sync_go = 1;
+			break;
+		case 'i':
+			firstid = atoi(optarg);
+			break;
+		case 'L':
+			label = optarg;
+			break;
+		default:
+			usage();
 		}
 	static const char *mn[] = { "login", "fetch", "rtt", "idle", "storm" };
 	signal(SIGPIPE, SIG_IGN);
@@ -621,13 +731,15 @@ int main(int argc, char **argv)
 		SSL_CTX_set_options(t->ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 		SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
 		if (resume) {
-			SSL_CTX_set_session_cache_mode(t->ctx,
+			SSL_CTX_set_session_cache_mode(
+			    t->ctx,
 			    SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 			SSL_CTX_sess_set_new_cb(t->ctx, new_sess);
 		}
 		if (mode == M_FETCH) {
 			SSL_CTX_set_read_ahead(t->ctx, 1);
-			SSL_CTX_set_default_read_buffer_len(t->ctx, 65536 + 4096);
+			SSL_CTX_set_default_read_buffer_len(t->ctx,
+							    65536 + 4096);
 		}
 	}
 	for (int i = 0; i < nthreads; i++)
@@ -636,29 +748,34 @@ int main(int argc, char **argv)
 	uint64_t s0 = now_us();
 	int setup = mode == M_FETCH || mode == M_RTT || mode == M_IDLE;
 	if (setup)
-		while (!stopped && n_ready + n_failed < nclients && now_us() - s0 < limit * 1e6)
+		while (!stopped && n_ready + n_failed < nclients &&
+		       now_us() - s0 < limit * 1e6)
 			usleep(2000);
 	double setup_s = (double)(now_us() - s0) / 1e6;
 	long setup_ready = n_ready;
 	if (sync_go || mode == M_IDLE)
-		printf("{\"event\":\"ready\",\"ready\":%ld,\"failed\":%ld,\"setup_s\":%.3f}\n",
-		    (long)n_ready, (long)n_failed, setup_s);
+		printf("{\"event\":\"ready\",\"ready\":%ld,\"failed\":%ld,"
+		       "\"setup_s\":%.3f}\n",
+		       (long)n_ready, (long)n_failed, setup_s);
 	wait_go();
 	if (mode == M_IDLE && !sync_go)
-		for (t_start = now_us(); !stopped && now_us() - t_start < duration * 1e6;)
+		for (t_start = now_us();
+		     !stopped && now_us() - t_start < duration * 1e6;)
 			usleep(50000);
 	double cpu0 = cpu_self();
 	long alive_before = n_idle;
 	t_start = now_us();
 	phase = P_RUN;
 	if (mode == M_STORM) {
-		while (!stopped && n_ready + n_failed < nclients && now_us() - t_start < limit * 1e6)
+		while (!stopped && n_ready + n_failed < nclients &&
+		       now_us() - t_start < limit * 1e6)
 			usleep(500);
 	} else if (mode == M_IDLE) {
 		while (!stopped && n_idle > 0 && now_us() - t_start < 20e6)
 			usleep(2000);
 	} else
-		while (!stopped && now_us() - t_start < duration * 1e6 && n_failed < 20L * nclients + 1000)
+		while (!stopped && now_us() - t_start < duration * 1e6 &&
+		       n_failed < 20L * nclients + 1000)
 			usleep(1000);
 	phase = P_STOP;
 	t_end = now_us();
@@ -676,10 +793,19 @@ int main(int argc, char **argv)
 	memset(&s, 0, sizeof s);
 	for (int i = 0; i < nthreads; i++) {
 		struct thr *t = &th[i];
-		s.ops += t->ops; s.bytes += t->bytes; s.fail += t->fail; s.resumed += t->resumed;
-		s.badbytes += t->badbytes; s.baduser += t->baduser; s.badno += t->badno;
-		s.hs += t->hs; s.lost += t->lost; s.done_ok += t->done_ok; s.ready += t->ready;
-		s.connfail += t->connfail; s.eof_early += t->eof_early;
+		s.ops += t->ops;
+		s.bytes += t->bytes;
+		s.fail += t->fail;
+		s.resumed += t->resumed;
+		s.badbytes += t->badbytes;
+		s.baduser += t->baduser;
+		s.badno += t->badno;
+		s.hs += t->hs;
+		s.lost += t->lost;
+		s.done_ok += t->done_ok;
+		s.ready += t->ready;
+		s.connfail += t->connfail;
+		s.eof_early += t->eof_early;
 		if (t->t_last > s.t_last)
 			s.t_last = t->t_last;
 		s.nlat += t->nlat;
@@ -695,19 +821,27 @@ int main(int argc, char **argv)
 	double secs = (double)(t_end - t_start) / 1e6;
 	if (mode == M_STORM && s.t_last)
 		secs = (double)(s.t_last - t_start) / 1e6;
-	printf("{\"event\":\"result\",\"label\":\"%s\",\"mode\":\"%s\",\"clients\":%d,\"threads\":%d,"
-	    "\"secs\":%.3f,\"setup_s\":%.3f,\"ready\":%ld,\"ops\":%llu,\"ops_s\":%.1f,\"MB_s\":%.2f,"
-	    "\"bytes\":%llu,\"p50_us\":%u,\"p99_us\":%u,\"p999_us\":%u,\"max_us\":%u,\"fail\":%llu,"
-	    "\"connfail\":%llu,\"lost\":%llu,\"bad_bytes\":%llu,\"bad_user\":%llu,\"bad_no\":%llu,"
-	    "\"eof_early\":%llu,\"handshakes\":%llu,\"resumed\":%llu,\"alive\":%ld,\"done_ok\":%llu,"
-	    "\"tls\":\"%s\",\"cipher\":\"%s\",\"gen_cpu_s\":%.3f}\n",
-	    label, mn[mode], nclients, nthreads, secs, setup_s,
-	    setup ? setup_ready : (long)n_ready, (unsigned long long)s.ops, (double)s.ops / secs,
-	    (double)s.bytes / secs / 1e6, (unsigned long long)s.bytes, Q(.5), Q(.99), Q(.999),
-	    k ? all[k - 1] : 0, (unsigned long long)s.fail, (unsigned long long)s.connfail,
-	    (unsigned long long)s.lost, (unsigned long long)s.badbytes, (unsigned long long)s.baduser,
-	    (unsigned long long)s.badno, (unsigned long long)s.eof_early, (unsigned long long)s.hs,
-	    (unsigned long long)s.resumed, alive_before, (unsigned long long)s.done_ok, tlsver,
-	    tlscipher, cpu1 - cpu0);
+	printf("{\"event\":\"result\",\"label\":\"%s\",\"mode\":\"%s\","
+	       "\"clients\":%d,\"threads\":%d,"
+	       "\"secs\":%.3f,\"setup_s\":%.3f,\"ready\":%ld,\"ops\":%llu,"
+	       "\"ops_s\":%.1f,\"MB_s\":%.2f,"
+	       "\"bytes\":%llu,\"p50_us\":%u,\"p99_us\":%u,\"p999_us\":%u,"
+	       "\"max_us\":%u,\"fail\":%llu,"
+	       "\"connfail\":%llu,\"lost\":%llu,\"bad_bytes\":%llu,\"bad_"
+	       "user\":%llu,\"bad_no\":%llu,"
+	       "\"eof_early\":%llu,\"handshakes\":%llu,\"resumed\":%llu,"
+	       "\"alive\":%ld,\"done_ok\":%llu,"
+	       "\"tls\":\"%s\",\"cipher\":\"%s\",\"gen_cpu_s\":%.3f}\n",
+	       label, mn[mode], nclients, nthreads, secs, setup_s,
+	       setup ? setup_ready : (long)n_ready, (unsigned long long)s.ops,
+	       (double)s.ops / secs, (double)s.bytes / secs / 1e6,
+	       (unsigned long long)s.bytes, Q(.5), Q(.99), Q(.999),
+	       k ? all[k - 1] : 0, (unsigned long long)s.fail,
+	       (unsigned long long)s.connfail, (unsigned long long)s.lost,
+	       (unsigned long long)s.badbytes, (unsigned long long)s.baduser,
+	       (unsigned long long)s.badno, (unsigned long long)s.eof_early,
+	       (unsigned long long)s.hs, (unsigned long long)s.resumed,
+	       alive_before, (unsigned long long)s.done_ok, tlsver, tlscipher,
+	       cpu1 - cpu0);
 	return s.fail || s.badbytes || s.baduser ? 2 : 0;
 }
