@@ -45,6 +45,13 @@ static bool check_backend(struct settings *s, const void *section,
 		return settings_fault(s, b, "address", err, "\"%s\" is every "
 		    "address; expected that of one server",
 		    b->address.text);
+	for (size_t i = 0; i < b->source_addresses.n; i++) {
+		const struct net *from = &b->source_addresses.v[i];
+		if (from->bits != (from->addr.sa.sa_family == AF_INET ? 32 :
+			128))
+			return settings_fault(s, b, "source_addresses", err,
+			    "a network; expected single addresses");
+	}
 	if (!b->certificate.path[0] != !b->key.path[0])
 		return settings_fault(s, b, b->key.path[0] ? "key" :
 		    "certificate", err, "certificate and key belong "

@@ -313,7 +313,7 @@ static void begin(struct one *o)
 	buf_init(&o->out, LOGIN_OUT_MAX);
 	login_init(&o->login, &request);
 	begin_in(o, PROBE_LIMIT_S);
-	if (!stream_connect(&o->stream, &o->addr, &err)) {
+	if (!stream_connect(&o->stream, &o->addr, NULL, &err)) {
 		abort_as(o, LOGIN_FAIL_CONNECT, err.text);
 		return;
 	}

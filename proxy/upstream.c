@@ -255,6 +255,20 @@ static enum step begin_tls(struct session *s)
 	return STEP_NEXT;
 }
 
+/* Which of the backend's source addresses this session connects from. */
+static const struct addr *source_of(const struct session *s)
+{
+	const struct settings_networks *all = &s->chosen->source_addresses;
+	int family = s->prelogin->address.sa.sa_family;
+
+	for (size_t i = 0; i < all->n; i++) {
+		const struct addr *a = &all->v[(s->id + i) % all->n].addr;
+		if (a->sa.sa_family == family)
+			return a;
+	}
+	return NULL;
+}
+
 static enum step open_backend(struct session *s)
 {
 	struct prelogin *p = s->prelogin;
@@ -263,7 +277,7 @@ static enum step open_backend(struct session *s)
 	buf_init(&p->backend_in, 4 * READ_BYTES);
 	buf_init(&p->backend_out, LOGIN_OUT_MAX);
 	upstream_request_open(s);
-	if (!stream_connect(&s->backend, &p->address, &err))
+	if (!stream_connect(&s->backend, &p->address, source_of(s), &err))
 		return fail_as(s, LOGIN_FAIL_CONNECT, err.text);
 	double limit = left_s(s);
 	set_limit(s, limit < p->connect_s ? limit : p->connect_s);

@@ -217,7 +217,18 @@ void stream_adopt(struct stream *s, int fd)
 	s->has_eof = s->has_shutdown = false;
 }
 
-bool stream_connect(struct stream *s, const struct addr *to, struct err *err)
+/* The port is chosen at connect(), so that one port may serve connections to
+ * several servers. */
+static bool bind_to(int fd, const struct addr *from)
+{
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+	return bind(fd, &from->sa, addr_len(from)) == 0;
+}
+
+bool stream_connect(struct stream *s, const struct addr *to,
+    const struct addr *from, struct err *err)
 {
 	int on = 1;
 	int fd = socket(to->sa.sa_family,
@@ -227,8 +238,11 @@ bool stream_connect(struct stream *s, const struct addr *to, struct err *err)
 		return err_set(err, "socket: %s", strerror(errno));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-	if (connect(fd, &to->sa, addr_len(to)) < 0 && errno != EINPROGRESS) {
-		err_set(err, "connect: %s", strerror(errno));
+	bool is_bound = !from || bind_to(fd, from);
+	if (!is_bound || (connect(fd, &to->sa, addr_len(to)) < 0 &&
+	    errno != EINPROGRESS)) {
+		err_set(err, "%s: %s", is_bound ? "connect" : "bind",
+		    strerror(errno));
 		close(fd);
 		return false;
 	}

@@ -102,8 +102,10 @@ static inline bool stream_is_open(const struct stream *s)
 /* Takes over a connected, non-blocking socket. */
 void stream_adopt(struct stream *s, int fd);
 
-/* Starts to connect; false with err when it cannot even be tried. */
-bool stream_connect(struct stream *s, const struct addr *to, struct err *err);
+/* Starts to connect, from an address of this host or, with NULL, from one that
+ * the system chooses; false with err when it cannot even be tried. */
+bool stream_connect(struct stream *s, const struct addr *to,
+    const struct addr *from, struct err *err);
 
 /* Whether TCP has answered; for the limit on connecting. */
 bool stream_is_connected(const struct stream *s);

@@ -37,6 +37,28 @@ def test_sessions_per_address(weir, conf, mail, new_user):
         c.close()
 
 
+def test_sessions_per_address_count_for_all_workers(weir, conf, mail,
+                                                    new_user):
+    w = weir(conf(backend("d1", mail.d1.plain), workers=2,
+                  limits="sessions_per_address = 4"))
+    held, refused = [], 0
+    for _ in range(16):
+        try:
+            c = Imap(w.imaps, tls=True)
+        except (OSError, EOFError):
+            refused += 1
+            continue
+        if c.command(f"LOGIN {new_user()} secret")[1].startswith("OK"):
+            held.append(c)
+        else:
+            refused += 1
+            c.close()
+    assert len(held) == 4 and refused == 12
+    for c in held:
+        c.ok("NOOP")
+        c.close()
+
+
 def test_sessions(weir, conf, mail, new_user):
     """Over limits.sessions nobody is accepted; then they are."""
     w = weir(conf(backend("d1", mail.d1.plain), workers=1,

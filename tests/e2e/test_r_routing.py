@@ -411,6 +411,25 @@ def test_one_deadline_over_all_attempts(weir, conf):
         assert 0.9 < time.monotonic() - begin < 6
 
 
+def test_source_addresses_are_taken_in_turn(weir, conf):
+    seen = set()
+
+    def script(c):
+        seen.add(c.sock.getpeername()[0])
+        c.greet()
+        c.login()
+        c.serve()
+
+    with Peer(script) as peer:
+        w = weir(conf(backend("fake", peer.port, 'source_addresses = '
+                              '{ "127.0.0.8", "127.0.0.9" }'), workers=1))
+        for _ in range(4):
+            with Imap(w.imaps, tls=True) as c:
+                c.login("jan")
+                c.ok("LOGOUT")
+    assert seen - {"127.0.0.1"} == {"127.0.0.8", "127.0.0.9"}
+
+
 def test_ipv6_listener_takes_both(weir, conf, three):
     port = free_port()
     w = weir(conf(backend("a", three[0].port), more=f"""

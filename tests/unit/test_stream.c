@@ -333,7 +333,7 @@ static void open_tcp(struct play *p, bool tls)
 	*p = (struct play){ .loop = ev_loop_new(EVFLAG_NOENV) };
 	stream_loop_init(&p->streams, p->loop, PLAY_CHUNK);
 	side_open(p, &p->client, -1);
-	assert_true(stream_connect(&p->client.stream, &at, &err));
+	assert_true(stream_connect(&p->client.stream, &at, NULL, &err));
 	int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	assert_true(peer >= 0);
 	side_open(p, &p->server, peer);
@@ -375,7 +375,7 @@ static void test_stream_writes_before_it_is_connected(void **state)
 	stream_close(&p.server.stream);
 	p.client.ends = true;
 	p.client.to_send = 3 * MIB;
-	assert_true(stream_connect(&p.client.stream, &at, &err));
+	assert_true(stream_connect(&p.client.stream, &at, NULL, &err));
 	side_run(&p.client);
 	side_open(&p, &p.server, accept4(fd, NULL, NULL, SOCK_NONBLOCK |
 	    SOCK_CLOEXEC));
@@ -402,7 +402,7 @@ static void test_stream_refused_connection_fails(void **state)
 	play_open(&p, 0);
 	stream_close(&p.client.stream);
 	/* the kernel may know it at once on loopback */
-	if (stream_connect(&p.client.stream, &at, &err)) {
+	if (stream_connect(&p.client.stream, &at, NULL, &err)) {
 		p.client.to_send = 10;
 		side_run(&p.client);
 		play_until(&p, client_has_end);
