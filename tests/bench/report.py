@@ -179,7 +179,7 @@ def chart(results, path, place):
     names = [t for t in results.names("target") if ":" not in t and
              not t.endswith("+tls") and t != "direct"]
     data = place / "chart.dat"
-    lines = ["mode " + " ".join(names)]
+    lines = []
     for mode in modes:
         key = figures(mode)[1]
         cells = [results.ratio(t, mode, key, "floorM") for t in names]
@@ -201,5 +201,6 @@ def chart(results, path, place):
         set grid ytics
         set ylabel 'times floorM (log)'
         set key outside
+        set offsets -0.4, -0.4, 0, 0
         plot {plots}
         """)
