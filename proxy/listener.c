@@ -14,7 +14,7 @@
 #include "proxy/worker.h"
 #include <utlist.h>
 
-#define ACCEPTS_PER_TURN 8
+#define ACCEPTS_PER_TURN 4
 #define PRIORITY (-1)	/* after everything that is under way */
 #define PAUSE_S 0.5
 
