@@ -9,7 +9,6 @@ all alike.  Compare ratios of one run, not figures of two.
 """
 import argparse
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -169,5 +168,4 @@ def main():
 
 
 if __name__ == "__main__":
-    os.chdir(HERE)
     sys.exit(main())
