@@ -57,6 +57,7 @@ static const struct settings_section *const sections[] = {
 	&conf_auth_section,
 	&conf_backend_section,
 	&conf_pool_section,
+	&conf_table_section,
 	&conf_route_section,
 	&conf_dns_section,
 };

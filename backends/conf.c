@@ -163,6 +163,38 @@ static bool check_route(struct settings *s, const void *section,
 	    check_pattern(s, r, "sni", r->sni, err);
 }
 
+static bool check_table(struct settings *s, const void *section,
+    struct err *err)
+{
+	const struct conf_table *t = section;
+	static const char *const keys[] = { "user@domain", "user", "@domain" };
+
+	switch (t->type) {
+	case CONF_TABLE_FILE:
+	case CONF_TABLE_LMDB:
+		if (!t->path[0])
+			return settings_fault(s, t, NULL, err, "no file; "
+			    "expected path");
+		break;
+	}
+	if (!t->delimiter[0])
+		return settings_fault(s, t, "delimiter", err, "empty; "
+		    "expected a character like @");
+	if (t->keys.n == 0 || t->keys.n > sizeof keys / sizeof keys[0])
+		return settings_fault(s, t, "keys", err, "%zu keys; expected "
+		    "one to three", t->keys.n);
+	for (size_t i = 0, j; i < t->keys.n; i++) {
+		for (j = 0; j < sizeof keys / sizeof keys[0]; j++)
+			if (strcmp(t->keys.v[i], keys[j]) == 0)
+				break;
+		if (j == sizeof keys / sizeof keys[0])
+			return settings_fault(s, t, "keys", err, "\"%.80s\" "
+			    "is no kind of key; expected user@domain, user or "
+			    "@domain", t->keys.v[i]);
+	}
+	return true;
+}
+
 static bool check_dns(struct settings *s, const void *section,
     struct err *err)
 {

@@ -7,7 +7,8 @@ The rows of the settings.def files are the truth.  Checked against them:
 
   proxy.conf               names every setting in its section, set or as
                            "#name = value", and no other; a value that is
-                           commented out is the default
+                           commented out is the default. A whole section may
+                           be commented out as well
   admin/dist/proxy.conf.5  its part between the two marks is what the rows say
 
     tests/check_settings.py            checks, exit status 1 with what is wrong
@@ -189,7 +190,7 @@ def example_settings(text):
     """(section, name, value, commented) of each setting, in order."""
     found, section, depth = [], "main", 0
     for number, line in enumerate(text.split("\n"), 1):
-        m = re.match(r"\s*#(?=[a-z]\w* = )", line)
+        m = re.match(r"\s*#(?=[a-z]\w* (= |(\w+ )?\{$)|\}$)", line)
         commented = bool(m)
         if m:
             line = line[m.end():]
