@@ -26,8 +26,8 @@
  * Shapes   user: canonical, any bytes; what no source can have is MISSING.
  * Units    durations as in the settings.
  * Errors   FAILED with why: the source does not answer, is late, or answers
- *          nonsense, and there is no answer of within the grace. Sources'
- *          troubles are logged, but not one line per login.
+ *          nonsense, and there is no answer within the grace. Sources' troubles are
+ *          logged, but not one line per login.
  * Owns     tables_configure() takes a reference to the settings. Answers and
  *          all they show are valid during the callback only.
  * Thread   control's.
@@ -78,6 +78,8 @@ typedef void table_done_fn(void *owner, const struct table_answer *a);
 /* --- all tables of a configuration ---------------------------------------- */
 
 struct tables *tables_new(struct ev_loop *loop);
+
+/* Every look-up must be done or cancelled. */
 void tables_free(struct tables **ts);
 
 /* A table whose section is as it was stays, with its cache. Look-ups that
@@ -160,7 +162,8 @@ struct table_kind {
 	 * table_finish(). */
 	void (*cancel)(void *kind, struct table_request *r);
 
-	/* All requests were finished or cancelled. */
+	/* All requests were finished or cancelled. Never called from inside
+	 * table_finish(). */
 	void (*free)(void *kind);
 
 	/* For tables_check(); may block; NULL: nothing can be told. */
@@ -170,4 +173,5 @@ struct table_kind {
 
 /* By enum conf_table_type; in table_kinds.c, or a test's own. */
 extern const struct table_kind *const table_kinds[];
+extern const struct table_kind table_file, table_lmdb;
 #endif

@@ -20,6 +20,7 @@ rows() {
 	DNS		ares.h			-lcares		libc-ares-dev
 	messages	msgpack.h		-lmsgpackc	libmsgpack-dev
 	patterns	pcre2.h			-lpcre2-8	libpcre2-dev
+	user-tables	lmdb.h			-llmdb		liblmdb-dev
 	sandbox		seccomp.h		-lseccomp	libseccomp-dev
 	hash-tables	uthash.h		-		uthash-dev
 	unit-tests	cmocka.h		-		libcmocka-dev

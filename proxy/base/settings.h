@@ -195,6 +195,11 @@ void settings_warnings(const struct settings *s,
 bool settings_given(const struct settings *s, const void *section,
     const char *key);
 
+/* True when two structs of the same section, of any snapshots, have the same
+ * name and equal settings, the content of files included. Of a reference only
+ * the name is compared. */
+bool settings_same(const void *section, const void *other);
+
 /* Appends every setting in force, in the file's own syntax: the text gives
  * an equal snapshot again. With sources each line ends in "# file:line" or
  * "# default". No content of files. */

@@ -187,6 +187,41 @@ void settings_print(const struct settings *s, struct buf *out,
 			print_part(p, out, with_sources);
 }
 
+static bool is_same_field(const struct settings_row *row, const void *a,
+    const void *b, struct buf *text_a, struct buf *text_b)
+{
+	const struct settings_file *x, *y;
+
+	buf_clear(text_a);
+	buf_clear(text_b);
+	settings_print_field(row, a, text_a);
+	settings_print_field(row, b, text_b);
+	if (!str_eq(buf_view(text_a), buf_view(text_b)))
+		return false;
+	if (row->type != SETTINGS_FILE && row->type != SETTINGS_SECRET)
+		return true;
+	x = (const void *)((const char *)a + row->offset);
+	y = (const void *)((const char *)b + row->offset);
+	return str_eq(x->data, y->data);
+}
+
+bool settings_same(const void *section, const void *other)
+{
+	const struct part *a = part_of(section), *b = part_of(other);
+	bool is_same = a->def == b->def &&
+	    strcmp(settings_name(a->data), settings_name(b->data)) == 0;
+	struct buf text_a, text_b;
+
+	buf_init(&text_a, 0);
+	buf_init(&text_b, 0);
+	for (size_t i = 0; i < a->def->n_rows && is_same; i++)
+		is_same = is_same_field(&a->def->rows[i], a->data, b->data,
+		    &text_a, &text_b);
+	buf_fini(&text_a);
+	buf_fini(&text_b);
+	return is_same;
+}
+
 static void compare_part(const struct part *was, const struct part *now,
     settings_visit_name_fn *visit, void *arg)
 {

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+/* What a table's value stands for in this configuration. */
+#include <ctype.h>
+
+#include "backends/conf.h"
+#include "backends/table.h"
+#include "proxy/base/addr.h"
+#include "proxy/base/err.h"
+#include "proxy/base/user.h"
+
+#define NAME_MAX_BYTES 256
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static struct str trim(struct str s)
+{
+	while (s.n && is_space(s.p[0]))
+		s = str_skip(s, 1);
+	while (s.n && is_space(s.p[s.n - 1]))
+		s.n--;
+	return s;
+}
+
+/* True when value begins with the word and white space; *rest_out is what
+ * comes behind. */
+static bool starts_with_word(struct str value, struct str word,
+    struct str *rest_out)
+{
+	if (!str_istarts(value, word) || value.n == word.n ||
+	    !is_space(value.p[word.n]))
+		return false;
+	*rest_out = trim(str_skip(value, word.n));
+	return true;
+}
+
+static bool find_name(const struct settings *settings, struct str name,
+    bool wants_pool, bool wants_backend, struct table_answer *out)
+{
+	char text[NAME_MAX_BYTES];
+
+	if (name.n == 0 || name.n >= sizeof text || memchr(name.p, 0, name.n))
+		return false;
+	memcpy(text, name.p, name.n);
+	text[name.n] = 0;
+	if (wants_pool)
+		out->pool = conf_pool_find(settings, text);
+	if (wants_backend && !out->pool)
+		out->backend = conf_backend_find(settings, text);
+	return out->pool || out->backend;
+}
+
+static bool parse_port(struct str text, unsigned *port_out)
+{
+	unsigned port = 0;
+
+	if (str_ieq(text, STR("imap")) || str_ieq(text, STR("imap2")))
+		port = 143;
+	else if (str_ieq(text, STR("imaps")))
+		port = 993;
+	else
+		for (size_t i = 0; i < text.n; i++) {
+			if (!isdigit((unsigned char)text.p[i]) || i > 4)
+				return false;
+			port = port * 10 + (unsigned)(text.p[i] - '0');
+		}
+	*port_out = port;
+	return port > 0 && port <= 65535;
+}
+
+/*
+ *	host-port = ("[" ipv6 "]" / host) [":" port] / ipv6
+ */
+static bool split_host(struct str s, struct str *host_out,
+    unsigned *port_out)
+{
+	struct str rest;
+
+	*port_out = 0;
+	if (s.n && s.p[0] == '[') {
+		*host_out = str_split(str_skip(s, 1), ']', &rest);
+		if (host_out->n + 2 + rest.n != s.n)
+			return false;
+		if (rest.n == 0)
+			return host_out->n > 0;
+		return rest.p[0] == ':' &&
+		    parse_port(str_skip(rest, 1), port_out);
+	}
+	*host_out = str_split(s, ':', &rest);
+	if (host_out->n == s.n)
+		return s.n > 0;
+	if (rest.n && memchr(rest.p, ':', rest.n)) {	/* IPv6 */
+		*host_out = s;
+		return true;
+	}
+	return host_out->n > 0 && parse_port(rest, port_out);
+}
+
+static bool is_at(const struct conf_backend *b, struct str host,
+    const struct addr *ip)
+{
+	struct addr its;
+
+	if (!ip)
+		return str_ieq(str_from(b->address.host), host);
+	return addr_parse_ip(&its, str_from(b->address.host)) &&
+	    addr_same_ip(&its, ip);
+}
+
+static const struct conf_backend *find_host(const struct settings *settings,
+    struct str host, unsigned port)
+{
+	struct addr ip;
+	bool is_ip = addr_parse_ip(&ip, host);
+	size_t n;
+	const struct conf_backend *const *all = conf_backend_all(settings,
+	    &n);
+
+	for (size_t i = 0; i < n; i++)
+		if ((port == 0 || all[i]->address.port == port) &&
+		    is_at(all[i], host, is_ip ? &ip : NULL))
+			return all[i];
+	return NULL;
+}
+
+/* Splits at the last delimiter, if there is one. */
+static struct str split_user(struct str value, struct str delimiter,
+    struct str *user_out)
+{
+	for (size_t at = value.n; at-- > 0;) {
+		if (!str_starts(str_skip(value, at), delimiter))
+			continue;
+		*user_out = (struct str){ value.p, at };
+		return str_skip(value, at + delimiter.n);
+	}
+	return value;
+}
+
+bool table_resolve(const struct settings *settings, const char *delimiter,
+    struct str value, struct table_answer *out, struct err *err)
+{
+	struct str text = trim(value), name, host;
+	unsigned port;
+
+	out->pool = NULL;
+	out->backend = NULL;
+	out->user = STR_NONE;
+	if (starts_with_word(text, STR("pool"), &name))
+		return find_name(settings, name, true, false, out) ||
+		    err_set(err, "\"%.*s\": there is no such pool",
+		    STR_ARG(text));
+	if (starts_with_word(text, STR("backend"), &name))
+		return find_name(settings, name, false, true, out) ||
+		    err_set(err, "\"%.*s\": there is no such backend",
+		    STR_ARG(text));
+	struct str target = split_user(text, str_from(delimiter), &out->user);
+	if (target.p != text.p && !user_is_valid(out->user))
+		return err_set(err, "\"%.*s\": no user name before %s",
+		    STR_ARG(text), delimiter);
+	if (find_name(settings, target, true, true, out))
+		return true;
+	if (split_host(target, &host, &port))
+		out->backend = find_host(settings, host, port);
+	return out->backend || err_set(err, "\"%.*s\": no pool, no backend "
+	    "and no backend's address", STR_ARG(text));
+}
