@@ -3,6 +3,7 @@
 #include "admin/load.h"
 
 #include "admin/conf.h"
+#include "backends/table.h"
 #include "proxy/base/err.h"
 #include "proxy/base/tlsctx.h"
 #include "proxy/conf.h"
@@ -63,7 +64,8 @@ struct settings *load_settings(const char *path, struct err *err)
 {
 	struct settings *s = settings_load(path, &conf_schema, err);
 
-	if (s && (!check_files(s, err) || !check_tls(s, err)))
+	if (s && (!check_files(s, err) || !check_tls(s, err) ||
+	    !tables_check(s, err)))
 		settings_unref(&s);
 	return s;
 }

@@ -6,7 +6,7 @@
  * load - proxy.conf, read and tried
  *
  * Makes of the settings what workers will make of them (certificates, keys,
- * authorities), so that what is wrong is found before anything is changed;
+ * authorities) and reads tables, so that what is wrong is found before anything is changed;
  * -t, the start and a reload are the same test.
  *
  * Errors   NULL with err: "file:line: what is wrong, what was expected".

@@ -20,6 +20,7 @@
 #include "admin/notify.h"
 #include "admin/privileges.h"
 #include "admin/sockets.h"
+#include "backends/table.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -332,6 +333,13 @@ static void log_fixed(void *arg, const char *name)
 	    "%s: a reload does not change it; start the program anew", name);
 }
 
+static bool give_tables(const struct parent *p,
+    const struct settings *settings, struct err *err)
+{
+	return !p->privileges.is_root || tables_give(settings,
+	    p->privileges.uid, p->privileges.gid, err);
+}
+
 /* True: the new settings are in force here, and were sent. */
 static bool reload(struct parent *p, struct err *err)
 {
@@ -339,7 +347,8 @@ static bool reload(struct parent *p, struct err *err)
 
 	if (!fresh)
 		return false;
-	if (!sockets_bind(p->sockets, fresh, err)) {
+	if (!give_tables(p, fresh, err) ||
+	    !sockets_bind(p->sockets, fresh, err)) {
 		settings_unref(&fresh);
 		return false;
 	}
@@ -456,7 +465,8 @@ static bool prepare(struct parent *p, struct err *err)
 	if (!p->settings)
 		return false;
 	const struct conf_main *conf = conf_main(p->settings);
-	if (!open_log(p, p->settings, err) || !find_account(p, conf, err))
+	if (!open_log(p, p->settings, err) || !find_account(p, conf, err) ||
+	    !give_tables(p, p->settings, err))
 		return false;
 	p->program = child_open_program();
 	if (p->program < 0)

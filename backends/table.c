@@ -633,6 +633,21 @@ bool tables_check(const struct settings *settings, struct err *err)
 	return true;
 }
 
+bool tables_give(const struct settings *settings, uid_t uid, gid_t gid,
+    struct err *err)
+{
+	size_t n;
+	const struct conf_table *const *all = conf_table_all(settings, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct table_kind *kind = table_kinds[all[i]->type];
+		if (kind->give && !kind->give(all[i], uid, gid, err))
+			return err_prefix(err, "%s: table %s", all[i]->where,
+			    all[i]->name);
+	}
+	return true;
+}
+
 struct tables *tables_new(struct ev_loop *loop)
 {
 	struct tables *ts = mem_alloc(sizeof *ts);

@@ -37,6 +37,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "proxy/base/str.h"
 
@@ -95,6 +96,10 @@ struct table *tables_find(const struct tables *ts, const char *name);
  * once: for the parent and the command line, since it blocks on files. */
 bool tables_check(const struct settings *settings, struct err *err)
     __attribute__((warn_unused_result));
+
+/* For root: gives control's account what it must be able to write. */
+bool tables_give(const struct settings *settings, uid_t uid, gid_t gid,
+    struct err *err) __attribute__((warn_unused_result));
 
 /* --- look-ups --------------------------------------------------------------- */
 
@@ -169,6 +174,10 @@ struct table_kind {
 	/* For tables_check(); may block; NULL: nothing can be told. */
 	bool (*check)(const struct settings *settings,
 	    const struct conf_table *conf, bool fold, struct err *err);
+
+	/* For tables_give(); NULL: there is nothing to give. */
+	bool (*give)(const struct conf_table *conf, uid_t uid, gid_t gid,
+	    struct err *err);
 };
 
 /* By enum conf_table_type; in table_kinds.c, or a test's own. */

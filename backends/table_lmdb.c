@@ -175,6 +175,12 @@ static bool lmdb_check(const struct settings *settings,
 	return true;
 }
 
+static bool lmdb_give(const struct conf_table *conf, uid_t uid, gid_t gid,
+    struct err *err)
+{
+	return table_store_give_lock(conf->path, uid, gid, err);
+}
+
 const struct table_kind table_lmdb = {
 	.name = "lmdb",
 	.is_local = true,
@@ -183,4 +189,5 @@ const struct table_kind table_lmdb = {
 	.cancel = lmdb_cancel,
 	.free = lmdb_free,
 	.check = lmdb_check,
+	.give = lmdb_give,
 };

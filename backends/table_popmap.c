@@ -5,6 +5,8 @@
 #include "backends/table.h"
 #include "proxy/base/err.h"
 
+#define POPMAP_KEY_MAX 511	/* TABLE_STORE_KEY_MAX */
+
 static bool is_space(char c)
 {
 	return c == ' ' || c == '\t';
@@ -130,6 +132,14 @@ static bool take_key(enum conf_table_format format, char *line,
 		return err_set(err, "the key is longer than any user name; "
 		    "expected %d bytes at most", USER_CANONICAL_MAX);
 	return true;
+}
+
+bool popmap_is_key(struct str key)
+{
+	for (size_t i = 0; i < key.n; i++)
+		if ((unsigned char)key.p[i] < ' ' || key.p[i] == 0x7f)
+			return false;
+	return key.n > 0 && key.n <= POPMAP_KEY_MAX;
 }
 
 bool popmap_is_value(struct str v)

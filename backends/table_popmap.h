@@ -34,6 +34,9 @@ enum popmap_verdict popmap_parse(enum conf_table_format format, char *line,
     size_t n, struct str *key_out, struct str *value_out, struct err *err)
     __attribute__((warn_unused_result, nonnull));
 
+/* Can stand in an LMDB table: 1 to 511 bytes, no control characters. */
+bool popmap_is_key(struct str key);
+
 /* Looks like a value: a word, or pool or backend and a word. */
 bool popmap_is_value(struct str value);
 #endif

@@ -13,7 +13,6 @@
 #include "proxy/base/err.h"
 #include "proxy/base/mem.h"
 
-#define DB 1			/* the handle of the unnamed database */
 #define SPINS 100		/* while a writer commits */
 #define ROOM_BYTES ((size_t)64 << 20)	/* for a writer, at least */
 #define RETRY_US 50000
@@ -22,6 +21,7 @@ struct table_store {
 	char *path;
 	MDB_env *env;
 	MDB_txn *reading;	/* reset between look-ups */
+	MDB_dbi db;		/* the unnamed one */
 	enum table_store_mode mode;
 	dev_t dev;
 	ino_t inode;
@@ -60,6 +60,22 @@ static off_t bytes_used(const struct table_store *s)
 	return (off_t)((info.me_last_pgno + 1) * stat.ms_psize);
 }
 
+/* LMDB would say less, and on a file system that is read-only for this
+ * process it would do without locks. */
+static bool may_lock(const struct table_store *s, struct err *err)
+{
+	char *lock = mem_printf("%s-lock", s->path);
+	bool is_good = access(s->path, R_OK) == 0;
+
+	if (!is_good)
+		err_set(err, "%s: %s", s->path, strerror(errno));
+	else if (access(lock, R_OK | W_OK) < 0 && errno != ENOENT)
+		is_good = err_set(err, "%s: %s; this account must be able to "
+		    "write to it", lock, strerror(errno));
+	free(lock);
+	return is_good;
+}
+
 static bool open_env(struct table_store *s, struct err *err)
 {
 	unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD;
@@ -76,14 +92,11 @@ static bool open_env(struct table_store *s, struct err *err)
 	case TABLE_STORE_WRITE:
 		break;
 	}
+	if (s->mode == TABLE_STORE_READ && !may_lock(s, err))
+		return false;
 	rc = mdb_env_create(&s->env);
-	if (rc != 0)
-		return fail(s, rc, err);
-	rc = mdb_env_open(s->env, s->path, flags, 0644);
-	if (rc == EACCES && s->mode == TABLE_STORE_READ &&
-	    access(s->path, R_OK) == 0)
-		return err_set(err, "%s-lock: %s; this account must be able "
-		    "to write to it", s->path, strerror(rc));
+	if (rc == 0)
+		rc = mdb_env_open(s->env, s->path, flags, 0644);
 	if (rc != 0)
 		return fail(s, rc, err);
 	mdb_env_get_fd(s->env, &s->fd);
@@ -143,8 +156,9 @@ static bool try_open(struct table_store *s, struct err *err)
 {
 	if (!open_env(s, err) || !read_begin(s, err))
 		return false;
+	int rc = mdb_dbi_open(s->reading, NULL, 0, &s->db);
 	mdb_txn_reset(s->reading);
-	return true;
+	return rc == 0 || fail(s, rc, err);
 }
 
 struct table_store *table_store_open(const char *path,
@@ -158,7 +172,7 @@ struct table_store *table_store_open(const char *path,
 		s->mode = mode;
 		if (try_open(s, err))
 			return s;
-		bool is_mismatch = s->reading != NULL;
+		bool is_mismatch = s->reading != NULL && s->db == 0;
 		table_store_close(&s);
 		if (!is_mismatch || clock_now() >= until)
 			return NULL;
@@ -195,7 +209,7 @@ enum table_verdict table_store_get(struct table_store *s, struct str key,
 		return TABLE_MISSING;
 	if (!read_begin(s, err))
 		return TABLE_FAILED;
-	int rc = mdb_get(s->reading, DB, &k, &v);
+	int rc = mdb_get(s->reading, s->db, &k, &v);
 	if (rc == MDB_NOTFOUND) {
 		verdict = TABLE_MISSING;
 	} else if (rc != 0) {
@@ -219,7 +233,7 @@ bool table_store_each(struct table_store *s, table_store_visit_fn *visit,
 
 	if (!read_begin(s, err))
 		return false;
-	int rc = mdb_cursor_open(s->reading, DB, &cursor);
+	int rc = mdb_cursor_open(s->reading, s->db, &cursor);
 	if (rc == 0) {
 		while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0)
 			if (!visit(arg, str_of(&k), str_of(&v)))
@@ -289,7 +303,7 @@ static int change(struct table_store *s, struct str key,
 	(void)mdb_reader_check(s->env, &dead);
 	if (value)
 		v = val_of(*value);
-	rc = value ? mdb_put(txn, DB, &k, &v, 0) : mdb_del(txn, DB, &k, NULL);
+	rc = value ? mdb_put(txn, s->db, &k, &v, 0) : mdb_del(txn, s->db, &k, NULL);
 	if (rc == 0)
 		return mdb_txn_commit(txn);
 	mdb_txn_abort(txn);

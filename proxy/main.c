@@ -11,6 +11,7 @@
 #include <confuse.h>
 #include <ev.h>
 #include <getopt.h>
+#include <lmdb.h>
 #include <msgpack.h>
 #include <openssl/crypto.h>
 #include <pcre2.h>
@@ -25,6 +26,7 @@
 #include "admin/load.h"
 #include "admin/parent.h"
 #include "admin/privileges.h"
+#include "admin/table_cli.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -39,6 +41,7 @@
 
 static const char usage_text[] =
     "usage: mailweir [-c FILE] [-t | -T]\n"
+    "       mailweir table build|get|set|del|dump ...\n"
     "       mailweir -V | -h\n"
     "\n"
     "IMAP proxy and load balancer; runs in the foreground.\n"
@@ -67,6 +70,7 @@ static int print_versions(void)
 	printf("libConfuse %s\n", confuse_version);
 	printf("msgpack-c %s\n", msgpack_version());
 	printf("PCRE2 %s\n", pcre2);
+	printf("%s\n", mdb_version(NULL, NULL, NULL));
 	printf("libseccomp %u.%u.%u\n", seccomp->major, seccomp->minor,
 	    seccomp->micro);
 	return EXIT_SUCCESS;
@@ -139,6 +143,8 @@ int main(int argc, char **argv)
 	unsigned index = 0, n_workers = 1;
 	int mode = 0, c;
 
+	if (argc > 1 && strcmp(argv[1], "table") == 0)
+		return table_cli(argc - 1, argv + 1);
 	while ((c = getopt_long(argc, argv, "c:tTVh", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
