@@ -61,12 +61,15 @@ static size_t expression_end(struct str s)
 		char c = s.p[i];
 		if (is_in_brackets) {
 			/* "[:alpha:]" inside, and a "]" that comes first */
-			if (c == '[' && i + 1 < s.n && s.p[i + 1] == ':')
-				while (++i + 1 < s.n &&
+			if (c == '[' && i + 1 < s.n && s.p[i + 1] == ':') {
+				i += 2;
+				while (i + 1 < s.n &&
 				    (s.p[i] != ':' || s.p[i + 1] != ']'))
-					;
-			else if (c == ']')
+					i++;
+				i++;
+			} else if (c == ']') {
 				is_in_brackets = false;
+			}
 		} else if (c == '\\') {
 			i++;
 		} else if (c == '[') {

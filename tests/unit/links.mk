@@ -46,3 +46,7 @@ test_tlsctx :=
 test_sockets := admin/sockets.c admin/conf.c backends/conf.c proxy/conf.c \
 	backends/pattern.c proxy/ipc.c proxy/ipc_codec.c
 test_notify := admin/notify.c
+TABLE := backends/table.c backends/table_cache.c backends/table_value.c \
+	admin/conf.c backends/conf.c proxy/conf.c backends/pattern.c
+test_table := $(TABLE)
+test_table_popmap := backends/table_popmap.c
