@@ -27,6 +27,12 @@ haproxy haproxy
 nginx nginx
 /usr/lib/nginx/modules/ngx_mail_module.so libnginx-mod-mail"
 tools_all="$tools_run
+redis-server redis-server
+slapd slapd
+ldapadd ldap-utils
+nginx nginx
+/usr/lib/nginx/modules/ngx_mail_module.so libnginx-mod-mail
+/usr/share/doc/libmaxmind-db-writer-perl libmaxmind-db-writer-perl
 strace strace
 clang clang
 clang-format clang-format
@@ -93,7 +99,7 @@ install_debs() {
 		command -v systemctl >/dev/null || break
 		case $deb in
 		dovecot-imapd) units='dovecot.service dovecot.socket' ;;
-		haproxy | nginx) units=$deb.service ;;
+		haproxy | nginx | redis-server | slapd) units=$deb.service ;;
 		*) continue ;;
 		esac
 		as_root systemctl -q disable $units 2>/dev/null

@@ -20,7 +20,14 @@ rows() {
 	DNS		ares.h			-lcares		libc-ares-dev
 	messages	msgpack.h		-lmsgpackc	libmsgpack-dev
 	patterns	pcre2.h			-lpcre2-8	libpcre2-dev
+	GeoIP		maxminddb.h		-lmaxminddb	libmaxminddb-dev
 	user-tables	lmdb.h			-llmdb		liblmdb-dev
+	Redis		hiredis/hiredis.h	-lhiredis	libhiredis-dev
+	HTTP-client	curl/curl.h		-lcurl		libcurl4-openssl-dev
+	JSON		jansson.h		-ljansson	libjansson-dev
+	directory	ldap.h			-lldap		libldap-dev
+	BER		lber.h			-llber		libldap-dev
+	passwords	crypt.h			-lcrypt		libcrypt-dev
 	sandbox		seccomp.h		-lseccomp	libseccomp-dev
 	hash-tables	uthash.h		-		uthash-dev
 	unit-tests	cmocka.h		-		libcmocka-dev
