@@ -236,8 +236,10 @@ static bool read_all(struct loading *l, int fd, size_t n, struct err *err)
 			continue;
 		if (got < 0)
 			return err_set(err, "%s: %s", l->path, strerror(errno));
-		if (got == 0 || is_stopped(l))
-			break;
+		if (got == 0)
+			break;	/* it was cut: read_file() sees that */
+		if (is_stopped(l))
+			return err_set(err, "stopped");
 		m->n_text += (size_t)got;
 	}
 	return true;
