@@ -37,7 +37,8 @@ ifdef WERROR
 WARN += -Werror
 endif
 HARDEN += -fstack-protector-strong -fno-strict-aliasing -fPIE
-ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DMAILWEIR_VERSION='"$(VERSION)"' -I. \
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -DMAILWEIR_VERSION='"$(VERSION)"' \
+	-DMAILWEIR_MODULES='"$(MODULEDIR)"' -I. \
 	-MMD -MP $(WARN) $(HARDEN) $(CFLAGS) $(SAN)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(SAN)
 LIBS := $(shell tests/libs.sh flags)
@@ -45,24 +46,40 @@ LIBS := $(shell tests/libs.sh flags)
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= /etc/systemd/system
+MODULEDIR ?= $(PREFIX)/lib/mailweir
 
 ifndef V
 Q := @
 say = @printf '  %-7s %s\n' '$(1)' '$(2)'
 endif
 
+# Sources that bring a big library are shared objects of their own
+# (backends/module.h); what they call is the program's.
+MODULES :=
+
 MAINS := proxy/main.c admin/weirctl.c
 SRC := $(wildcard proxy/*.c proxy/base/*.c proxy/imap/*.c backends/*.c admin/*.c)
-OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS),$(SRC)))
+MODULE_SRC := $(foreach m,$(MODULES),$(MODULE_$m))
+OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) $(MODULE_SRC),$(SRC)))
+MODULE_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(MODULE_SRC))
 BASE := $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/base/*.c))
 
+.SECONDEXPANSION:
 .PHONY: all run test check unit unit-programs e2e valgrind fuzz bench asan tsan lint format \
 	install deps clean help libs
-all: $(BUILD)/mailweir
+all: $(BUILD)/mailweir $(MODULES:%=$(BUILD)/modules/%.so)
 
 $(BUILD)/mailweir: $(BUILD)/proxy/main.o $(OBJ)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--export-dynamic -o $@ $^ $(LIBS)
+
+$(MODULE_OBJ): HARDEN += -fPIC
+$(MODULES:%=$(BUILD)/modules/%.so): $(BUILD)/modules/%.so: \
+    $$(patsubst %.c,$(BUILD)/%.o,$$(MODULE_$$*))
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -shared -Wl,-z,relro,-z,now $(LDFLAGS) $(SAN) -o $@ $^ \
+	    $(MODULE_LIBS_$*)
 
 $(BUILD)/%.o: %.c | libs
 	$(call say,CC,$<)
@@ -86,7 +103,6 @@ UNIT_BIN := $(UNIT:%=$(BUILD)/tests/unit/%)
 
 linked = $(patsubst %.c,$(BUILD)/%.o,$(filter-out proxy/base/%,$($(1))))
 
-.SECONDEXPANSION:
 $(UNIT_BIN): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o \
     $$(call linked,$$*) $(BASE)
 	$(call say,LD,$@)
@@ -162,6 +178,8 @@ install: all
 	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/mailweir
 	[ -e $(DESTDIR)$(SYSCONFDIR)/mailweir/proxy.conf ] || install -m 644 \
 	    proxy.conf $(DESTDIR)$(SYSCONFDIR)/mailweir/proxy.conf
+	for m in $(MODULES); do install -D -m 644 $(BUILD)/modules/$$m.so \
+	    $(DESTDIR)$(MODULEDIR)/$$m.so || exit 1; done
 	install -D -m 644 admin/dist/mailweir.8 \
 	    $(DESTDIR)$(PREFIX)/share/man/man8/mailweir.8
 	install -D -m 644 admin/dist/proxy.conf.5 \

@@ -28,9 +28,10 @@ static bool check_auth(struct settings *s, const void *section,
 		return settings_fault(s, a, "backend_login", err,
 		    "master without a password; expected "
 		    "master_password_file");
-	if (!(a->mechanisms & 1u << CONF_MECHANISM_EXTERNAL))
+	if (a->driver == CONF_AUTH_NONE &&
+	    !(a->mechanisms & 1u << CONF_MECHANISM_EXTERNAL))
 		settings_warn(s, a, "backend_login", "master has no effect "
-		    "without EXTERNAL in mechanisms");
+		    "without a driver or EXTERNAL in mechanisms");
 	return true;
 }
 

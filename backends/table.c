@@ -545,9 +545,13 @@ static bool is_folding(const struct settings *settings)
 static struct table *table_new(struct tables *ts, struct settings *settings,
     const struct conf_table *conf, struct err *err)
 {
-	const struct table_kind *kind = table_kinds[conf->type];
-	struct table *t = mem_alloc(sizeof *t);
+	const struct table_kind *kind = table_kind(conf->type, err);
 
+	if (!kind) {
+		err_prefix(err, "%s: table %s", conf->where, conf->name);
+		return NULL;
+	}
+	struct table *t = mem_alloc(sizeof *t);
 	t->tables = ts;
 	t->settings = settings_ref(settings);
 	t->conf = conf;
@@ -624,9 +628,9 @@ bool tables_check(const struct settings *settings, struct err *err)
 	const struct conf_table *const *all = conf_table_all(settings, &n);
 
 	for (size_t i = 0; i < n; i++) {
-		const struct table_kind *kind = table_kinds[all[i]->type];
-		if (kind->check && !kind->check(settings, all[i],
-		    is_folding(settings), err))
+		const struct table_kind *kind = table_kind(all[i]->type, err);
+		if (!kind || (kind->check && !kind->check(settings, all[i],
+		    is_folding(settings), err)))
 			return err_prefix(err, "%s: table %s", all[i]->where,
 			    all[i]->name);
 	}
@@ -640,8 +644,9 @@ bool tables_give(const struct settings *settings, uid_t uid, gid_t gid,
 	const struct conf_table *const *all = conf_table_all(settings, &n);
 
 	for (size_t i = 0; i < n; i++) {
-		const struct table_kind *kind = table_kinds[all[i]->type];
-		if (kind->give && !kind->give(all[i], uid, gid, err))
+		const struct table_kind *kind = table_kind(all[i]->type, err);
+		if (!kind || (kind->give && !kind->give(all[i], uid, gid,
+		    err)))
 			return err_prefix(err, "%s: table %s", all[i]->where,
 			    all[i]->name);
 	}

@@ -180,7 +180,8 @@ struct table_kind {
 	    struct err *err);
 };
 
-/* By enum conf_table_type; in table_kinds.c, or a test's own. */
-extern const struct table_kind *const table_kinds[];
+/* By enum conf_table_type; NULL with err: it is not installed. In
+ * table_kinds.c, or a test's own. */
+const struct table_kind *table_kind(unsigned type, struct err *err);
 extern const struct table_kind table_file, table_lmdb;
 #endif

@@ -3,7 +3,14 @@
 #include "backends/conf.h"
 #include "backends/table.h"
 
-const struct table_kind *const table_kinds[] = {
-	[CONF_TABLE_FILE] = &table_file,
-	[CONF_TABLE_LMDB] = &table_lmdb,
-};
+const struct table_kind *table_kind(unsigned type, struct err *err)
+{
+	(void)err;
+	switch ((enum conf_table_type)type) {
+	case CONF_TABLE_FILE:
+		return &table_file;
+	case CONF_TABLE_LMDB:
+		return &table_lmdb;
+	}
+	return NULL;
+}

@@ -22,9 +22,12 @@
 	"backend b2 { address = \"mail2.example.net:143\" }\n" \
 	"pool eu { backends = { b1, b2 } }\n"
 
-const struct table_kind *const table_kinds[] = {
-	[CONF_TABLE_FILE] = &table_file,
-};
+const struct table_kind *table_kind(unsigned type, struct err *err)
+{
+	(void)type;
+	(void)err;
+	return &table_file;
+}
 
 static char dir[64], path[128];
 
