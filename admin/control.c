@@ -10,11 +10,13 @@
 #include "admin/bundle.h"
 #include "admin/conf.h"
 #include "admin/tickets.h"
+#include "backends/auth.h"
 #include "backends/decide.h"
 #include "backends/farm.h"
 #include "backends/place.h"
 #include "backends/probe.h"
 #include "backends/resolve.h"
+#include "backends/table.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -47,6 +49,8 @@ struct control {
 	struct farm *farm;
 	struct probe *probe;
 	struct place *place;
+	struct tables *tables;
+	struct auth *auth;
 	struct decide *decide;
 	struct tickets tickets;
 	struct buf words, mechanisms;	/* CAPABILITIES, as last sent */
@@ -227,10 +231,14 @@ static void take_decide(struct peer *p, const struct msg_decide *m)
 		.session = m->session, .user = m->user,
 		.mechanism = m->mechanism, .listener = m->listener,
 		.sni = m->sni, .excluded = m->excluded,
-		.failure = m->failure,
+		.failure = m->failure, .password = m->password,
+		.attempt = (unsigned)m->attempt, .is_proxied = m->proxied,
+		.has_tls = m->tls, .tls_version = m->tls_version,
+		.tls_cipher = m->tls_cipher, .certificate = m->certificate,
 		.now_ms = (uint64_t)(ev_now(c->loop) * 1000) };
 
 	(void)addr_parse(&q.client, m->client_address);
+	(void)addr_parse(&q.local, m->local_address);
 	decide_ask(c->decide, &q);
 }
 
@@ -241,13 +249,15 @@ static void on_answer(void *owner, const struct decide_answer *a)
 	struct peer *p;
 
 	HASH_FIND(hh, c->peers, &a->worker, sizeof a->worker, p);
-	must(p);	/* or decide_forget() was forgotten */
+	must(p);	/* or decide_drop_worker() was forgotten */
 	switch (a->verdict) {
 	case DECIDE_GRANT:
 		link_send_grant(p->link, &(struct msg_grant){
 		    .question = a->number, .backend = a->backend,
 		    .address = str_from(addr_text(&a->address, address)),
-		    .user = a->user, .master_user = a->master_user,
+		    .user = a->user, .login_user = a->login_user,
+		    .login_password = a->login_password,
+		    .master_user = a->master_user,
 		    .master_password = a->master_password,
 		    .capabilities = a->capabilities, .pool = a->pool,
 		    .deadline_ms = a->deadline_ms });
@@ -255,13 +265,25 @@ static void on_answer(void *owner, const struct decide_answer *a)
 	case DECIDE_REFUSE:
 		link_send_refuse(p->link, &(struct msg_refuse){
 		    .question = a->number, .text = a->text,
-		    .reason = a->reason });
+		    .reason = a->reason, .denied = a->is_denied,
+		    .ends = a->ends });
 		return;
 	case DECIDE_WAIT:
 		link_send_wait(p->link, &(struct msg_wait){
 		    .question = a->number, .ms = a->wait_ms });
 		return;
 	}
+}
+
+static void on_end_session(void *owner, uint64_t worker, uint64_t session)
+{
+	struct control *c = owner;
+	struct peer *p;
+
+	HASH_FIND(hh, c->peers, &worker, sizeof worker, p);
+	if (p)
+		link_send_end(p->link, &(struct msg_end){
+		    .session = session, .reason = STR("MOVED") });
 }
 
 static void take_session(struct peer *p, const struct msg_session *m)
@@ -286,8 +308,7 @@ static void drop_peer(struct peer *p)
 {
 	struct control *c = p->control;
 
-	decide_forget(c->decide, p->id);
-	place_drop_worker(c->place, p->id);
+	decide_drop_worker(c->decide, p->id);
 	HASH_DELETE(hh, c->peers, p);
 	link_close(&p->link);
 	free(p);
@@ -304,7 +325,7 @@ static void on_peer_message(void *owner, struct link *l, const struct msg *m)
 		take_decide(p, &m->decide);
 		break;
 	case MSG_RELEASE:
-		place_release(p->control->place, p->id, m->release.session);
+		decide_release(p->control->decide, p->id, m->release.session);
 		break;
 	case MSG_SESSION:
 		take_session(p, &m->session);
@@ -510,7 +531,12 @@ static void init(struct control *c, int fd)
 	c->farm = farm_new(c->resolve);
 	c->probe = probe_new(c->loop, c->farm, update_capabilities, c);
 	c->place = place_new();
-	c->decide = decide_new(c->place, c->farm, on_answer, c);
+	c->tables = tables_new(c->loop);
+	c->auth = auth_new(c->loop);
+	c->decide = decide_new(&(struct decide_parts){ .loop = c->loop,
+	    .place = c->place, .farm = c->farm, .tables = c->tables,
+	    .auth = c->auth }, &(struct decide_calls){ .answer = on_answer,
+	    .end = on_end_session }, c);
 	c->parent = link_open(c->loop, fd, "control", 0, on_parent_message,
 	    on_parent_closed, c);
 }
@@ -523,6 +549,8 @@ static void fini(struct control *c)
 		drop_peer(p);
 	link_close(&c->parent);
 	decide_free(&c->decide);
+	auth_free(&c->auth);
+	tables_free(&c->tables);
 	place_free(&c->place);
 	probe_free(&c->probe);
 	farm_free(&c->farm);

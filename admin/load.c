@@ -3,6 +3,7 @@
 #include "admin/load.h"
 
 #include "admin/conf.h"
+#include "backends/auth.h"
 #include "backends/table.h"
 #include "proxy/base/err.h"
 #include "proxy/base/tlsctx.h"
@@ -65,7 +66,7 @@ struct settings *load_settings(const char *path, struct err *err)
 	struct settings *s = settings_load(path, &conf_schema, err);
 
 	if (s && (!check_files(s, err) || !check_tls(s, err) ||
-	    !tables_check(s, err)))
+	    !tables_check(s, err) || !auth_test(s, err)))
 		settings_unref(&s);
 	return s;
 }

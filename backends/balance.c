@@ -179,3 +179,28 @@ size_t balance_round_robin(struct balance *b, const bool *unfit)
 	best->credit -= paid;
 	return (size_t)(best - b->members);
 }
+
+size_t balance_first(const struct balance *b, const bool *unfit)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (is_fit(b, i, unfit))
+			return i;
+	return BALANCE_NONE;
+}
+
+/* Compares (load + 1) / weight, the load that each would come to. */
+size_t balance_least(const struct balance *b, const size_t *load,
+    const bool *unfit)
+{
+	size_t best = BALANCE_NONE;
+
+	for (size_t i = 0; i < b->n; i++) {
+		if (!is_fit(b, i, unfit))
+			continue;
+		if (best == BALANCE_NONE ||
+		    ((uint64_t)load[i] + 1) * b->members[best].weight <
+		    ((uint64_t)load[best] + 1) * b->members[i].weight)
+			best = i;
+	}
+	return best;
+}

@@ -7,6 +7,8 @@
  *
  *	balance_user_hash()    weighted rendezvous: each backend draws a number
  *	                       from (user, its name); the best one serves
+ *	balance_least()        the one with the fewest sessions for its weight
+ *	balance_first()        the first in the list
  *	balance_round_robin()  in turn, as often as the weights say, and evenly
  *	                       spread (smooth)
  *
@@ -53,6 +55,11 @@ size_t balance_n(const struct balance *b);
 size_t balance_user_hash(const struct balance *b, struct str user,
     const bool *unfit);
 size_t balance_round_robin(struct balance *b, const bool *unfit);
+size_t balance_first(const struct balance *b, const bool *unfit);
+
+/* load: what each member has to do already, say its sessions. */
+size_t balance_least(const struct balance *b, const size_t *load,
+    const bool *unfit);
 
 /* The user's hash alone, for what must be shared out stably otherwise. */
 uint64_t balance_hash(struct str user);

@@ -81,6 +81,10 @@ static bool check_pool(struct settings *s, const void *section,
 	if (weight == 0)
 		settings_warn(s, p, "backends", "all have weight 0: no user "
 		    "is placed here");
+	for (size_t i = 0; i < p->fallback.n; i++)
+		if (p->fallback.v[i] == p)
+			return settings_fault(s, p, "fallback", err,
+			    "the pool itself; expected other pools");
 	if (p->login_timeout_ms < p->connect_timeout_ms)
 		return settings_fault(s, p, "login_timeout", err,
 		    "shorter than connect_timeout; expected it longer, since "
@@ -132,7 +136,7 @@ static bool check_pattern(struct settings *s, const struct conf_route *r,
 
 static bool always_holds(const struct conf_route *r)
 {
-	return !r->user[0] && !r->domain[0] && !r->sni[0] &&
+	return !r->table && !r->user[0] && !r->domain[0] && !r->sni[0] &&
 	    r->network.n == 0 && r->listener.n == 0;
 }
 
@@ -143,12 +147,14 @@ static bool check_route(struct settings *s, const void *section,
 	size_t n;
 	const struct conf_route *const *all = conf_route_all(s, &n);
 
-	if (r->pool && r->refuse[0])
-		return settings_fault(s, r, NULL, err, "both pool and "
-		    "refuse; expected one of them");
-	if (!r->pool && !r->refuse[0])
+	int n_outcomes = !!r->pool + !!r->table + !!r->refuse[0];
+
+	if (n_outcomes > 1)
+		return settings_fault(s, r, NULL, err, "%d outcomes; "
+		    "expected one of pool, table and refuse", n_outcomes);
+	if (n_outcomes == 0)
 		return settings_fault(s, r, NULL, err, "no outcome; expected "
-		    "pool or refuse");
+		    "pool, table or refuse");
 	if (r->refuse[0] && !is_refusal(r->refuse))
 		return settings_fault(s, r, "refuse", err, "not a reply; "
 		    "expected plain ASCII text, with or without a [CODE] and "

@@ -116,8 +116,12 @@ static enum route_condition first_failing(const struct row *row,
 	return ROUTE_ALL_HOLD;
 }
 
-static struct route_outcome outcome_of(const struct conf_route *conf)
+static struct route_outcome outcome_of(const struct conf_route *conf,
+    size_t next)
 {
+	if (conf->table)
+		return (struct route_outcome){ .kind = ROUTE_TO_TABLE,
+			.table = conf->table, .next = next, .route = conf };
 	if (conf->pool)
 		return (struct route_outcome){ .kind = ROUTE_TO_POOL,
 			.pool = conf->pool, .route = conf };
@@ -125,16 +129,16 @@ static struct route_outcome outcome_of(const struct conf_route *conf)
 		.text = conf->refuse, .route = conf };
 }
 
-struct route_outcome route_find(const struct route_table *t,
+struct route_outcome route_find(const struct route_table *t, size_t first,
     const struct route_request *r, route_explain_fn *explain, void *arg)
 {
-	for (size_t i = 0; i < t->n; i++) {
+	for (size_t i = first; i < t->n; i++) {
 		struct route_step step = { .route = t->rows[i].conf };
 		step.failed = first_failing(&t->rows[i], r, &step);
 		if (explain)
 			explain(arg, &step);
 		if (step.failed == ROUTE_ALL_HOLD)
-			return outcome_of(step.route);
+			return outcome_of(step.route, i + 1);
 	}
 	return (struct route_outcome){ .kind = ROUTE_REFUSED,
 		.text = ROUTE_REFUSE_NONE };

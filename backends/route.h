@@ -6,7 +6,9 @@
  * route - which pool a login belongs to, or why it is refused
  *
  * The rows "route" of the configuration in their order: the first one whose
- * conditions all hold decides.
+ * conditions all hold decides. One that names a table decides only if the
+ * table knows the user: the caller asks it and, if it does not, goes on
+ * behind that row.
  *
  * Shapes   an absent value of the request is empty; so sni = "*" holds also
  *          without SNI, and sni = "?*" does not. user is canonical; its
@@ -18,7 +20,7 @@
  *          step; one gives up only by the operator's own expression.
  * Owns     a table borrows the snapshot that its rows come from.
  * Thread   its owner's.
- * Not here regions, countries, tables: they come as further conditions.
+ * Not here asking tables.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +32,7 @@
 
 struct conf_pool;
 struct conf_route;
+struct conf_table;
 struct err;
 struct route_table;
 
@@ -42,12 +45,15 @@ struct route_request {
 
 enum route_outcome_kind {
 	ROUTE_TO_POOL,
+	ROUTE_TO_TABLE,
 	ROUTE_REFUSED,
 };
 
 struct route_outcome {
 	enum route_outcome_kind kind;
 	const struct conf_pool *pool;	/* TO_POOL */
+	const struct conf_table *table;	/* TO_TABLE */
+	size_t next;			/* TO_TABLE: the row behind */
 	const char *text;		/* REFUSED: behind "NO " */
 	const struct conf_route *route;	/* who decided; NULL: nobody did */
 };
@@ -74,8 +80,8 @@ struct route_table *route_compile(const struct conf_route *const *routes,
     size_t n, bool fold_users, struct err *err);
 void route_free(struct route_table **t);
 
-/* explain may be NULL. */
-struct route_outcome route_find(const struct route_table *t,
+/* Looks at the rows from number first on. explain may be NULL. */
+struct route_outcome route_find(const struct route_table *t, size_t first,
     const struct route_request *r, route_explain_fn *explain, void *arg);
 
 /* "network": the setting's name; "" for ALL_HOLD. */

@@ -93,6 +93,7 @@ static void take_header(struct session *s, const struct proxyline *line)
 		return;
 	s->client_addr = line->source;
 	s->prelogin->local_addr = line->destination;
+	s->prelogin->is_proxied = true;
 	s->has_proxied_tls = line->tls.is_on;
 	frontend_keep_server_name(s, line->authority);
 }

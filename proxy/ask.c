@@ -11,16 +11,39 @@
 #include "proxy/prelogin.h"
 #include "proxy/session.h"
 #include "proxy/snapshot.h"
+#include "proxy/upstream_request.h"
 #include "proxy/worker.h"
 #include <utlist.h>
 
-static void send_decide(const struct session *s)
+#define CERTIFICATE_MAX (16 * 1024)
+
+/* What a driver of auth may want to know; without one the credentials stay
+ * here. */
+static void fill_login(struct session *s, struct msg_decide *m,
+    char local[ADDR_TEXT_MAX], struct buf *certificate)
+{
+	struct prelogin *p = s->prelogin;
+
+	upstream_find_local_address(s);
+	m->password = preauth_ident(p->preauth)->password;
+	m->attempt = p->failed_logins + 1;
+	m->local_address = str_from(addr_text(&p->local_addr, local));
+	m->proxied = p->is_proxied;
+	m->tls_version = str_from(s->tls_version);
+	m->tls_cipher = str_from(p->tls_cipher);
+	if (s->listener->asks_certificate &&
+	    stream_tls_certificate(&s->client, certificate))
+		m->certificate = buf_view(certificate);
+}
+
+static void send_decide(struct session *s)
 {
 	const struct prelogin *p = s->prelogin;
 	const struct ident *who = preauth_ident(p->preauth);
-	char client[ADDR_TEXT_MAX];
+	char client[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX];
+	struct buf certificate;
 
-	link_send_decide(s->worker->control, &(struct msg_decide){
+	struct msg_decide m = {
 	    .question = p->asked.question,
 	    .session = s->id,
 	    .user = who->user,
@@ -30,7 +53,12 @@ static void send_decide(const struct session *s)
 	    .sni = str_from(p->server_name),
 	    .tls = stream_is_tls(&s->client),
 	    .excluded = buf_view(&p->excluded),
-	    .failure = str_from(p->failure_text) });
+	    .failure = str_from(p->failure_text) };
+	buf_init(&certificate, CERTIFICATE_MAX);
+	if (snapshot_auth(s->snapshot)->driver != CONF_AUTH_NONE)
+		fill_login(s, &m, local, &certificate);
+	link_send_decide(s->worker->control, &m);
+	buf_fini(&certificate);
 }
 
 void ask_decide(struct session *s)
@@ -106,6 +134,8 @@ static void take_grant(struct session *s, const struct msg_grant *g)
 	/* without its name the master user would log in as itself */
 	if (!p->login_as.p)
 		s->chosen = NULL;
+	p->login_user = arena_str(a, g->login_user);
+	p->login_password = arena_str(a, g->login_password);
 	p->master_user = arena_str(a, g->master_user);
 	p->master_password = arena_str(a, g->master_password);
 	p->hint = arena_str(a, g->capabilities);
@@ -134,6 +164,8 @@ void ask_answered(struct worker *w, const struct msg *m)
 		if (!p->refusal.n)
 			p->refusal = STR("NO [UNAVAILABLE] Try again later.");
 		p->refusal_reason = arena_str(p->attempt, m->refuse.reason);
+		p->is_denied = m->refuse.denied;
+		p->ends = m->refuse.ends;
 		p->answer = ANSWER_REFUSE;
 	} else {
 		p->wait_s = (double)m->wait.ms / 1000;

@@ -104,8 +104,11 @@ static void configure(struct session *s)
 	const struct conf_auth *auth = snapshot_auth(s->snapshot);
 	const struct conf_listener *conf = s->listener->conf;
 	bool has_tls = stream_is_tls(&s->client);
-	unsigned offered = s->worker->offer.mechanisms |
-	    SASL_BIT(SASL_PLAIN) | SASL_BIT(SASL_LOGIN);
+	unsigned offered = SASL_BIT(SASL_PLAIN) | SASL_BIT(SASL_LOGIN);
+
+	/* what is relayed, only the backend can check */
+	if (auth->driver == CONF_AUTH_NONE)
+		offered |= s->worker->offer.mechanisms;
 
 	s->prelogin->config = (struct preauth_config){
 		.line_max = limits->line_bytes,
@@ -231,7 +234,10 @@ enum step frontend_refuse(struct session *s, const struct refusal *r)
 
 	log_refused(s, r);
 	verdict = preauth_refuse(p->preauth, r->reply, r->counts, &p->out);
+	p->failed_logins += r->counts;
 	frontend_flush(s);
+	if (r->ends)
+		return session_fail(s, REASON_AUTH_ENDS);
 	if (verdict == PREAUTH_ABUSE)
 		return session_fail(s, REASON_ABUSE);
 	session_enter(s, STAGE_PREAUTH);

@@ -41,6 +41,7 @@ enum step frontend_response(struct session *s, struct str *base64_out);
 struct refusal {
 	const char *reply;	/* "NO [CODE] text" */
 	bool counts;		/* against limits.failed_logins */
+	bool ends;		/* the connection ends, too */
 	struct str why;		/* for the log */
 	const char *state;	/* how far the backend's dialogue came; NULL */
 };

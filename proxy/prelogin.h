@@ -53,6 +53,7 @@ struct prelogin {
 	bool wants_starttls, has_starttls;
 	bool is_greeted;
 	struct addr local_addr;		/* where the client came in */
+	bool is_proxied;		/* as a PROXY header has told */
 	const char *tls_cipher;
 	char server_name[PRELOGIN_NAME_MAX];	/* SNI */
 	char external[PRELOGIN_NAME_MAX];	/* the certificate's user */
@@ -64,7 +65,9 @@ struct prelogin {
 	struct arena *attempt;		/* strings of the answer */
 	struct addr address;
 	struct str login_as, master_user, master_password, hint;
+	struct str login_user, login_password;	/* not the client's own */
 	struct str refusal, refusal_reason;
+	bool is_denied, ends;		/* with a refusal */
 	double wait_s, connect_s, allowed_s;
 	struct buf excluded;		/* backends tried, space separated */
 	unsigned attempts;

@@ -97,7 +97,9 @@ static void attempt_end(struct session *s)
 	buf_fini(&p->backend_out);
 	arena_free(&p->attempt);
 	p->login_as = p->master_user = p->master_password = STR_NONE;
+	p->login_user = p->login_password = STR_NONE;
 	p->refusal = p->refusal_reason = p->hint = STR_NONE;
+	p->is_denied = p->ends = false;
 	p->answer = ANSWER_NONE;
 }
 
@@ -171,6 +173,7 @@ enum step upstream_decide_run(struct session *s)
 	case ANSWER_REFUSE:
 		/* the arena's strings end with a NUL */
 		return refuse(s, &(struct refusal){ .reply = p->refusal.p,
+		    .counts = p->is_denied, .ends = p->ends,
 		    .why = p->refusal_reason });
 	case ANSWER_GRANT:
 		break;

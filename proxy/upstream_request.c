@@ -12,7 +12,7 @@
 
 #define PROXY_TTL 7	/* hops, as Dovecot begins */
 
-static void find_local_address(struct session *s)
+void upstream_find_local_address(struct session *s)
 {
 	struct addr *local = &s->prelogin->local_addr;
 	struct sockaddr_storage sa;
@@ -66,7 +66,7 @@ static void fill_id(struct session *s, struct login_id *id)
 {
 	struct prelogin *p = s->prelogin;
 
-	find_local_address(s);
+	upstream_find_local_address(s);
 	snprintf(p->session_text, sizeof p->session_text, "%016llx",
 	    (unsigned long long)s->id);
 	*id = (struct login_id){
@@ -94,7 +94,7 @@ static void fill_credentials(const struct prelogin *p, struct login_request *r)
 		r->user = p->master_user;
 		r->password = p->master_password;
 		r->authzid = p->login_as;
-	} else if (who->mech == SASL_EXTERNAL) {
+	} else if (who->mech == SASL_EXTERNAL && !p->login_password.n) {
 		r->kind = LOGIN_BY_EXTERNAL;
 		r->authzid = p->login_as;
 	} else if (sasl_mech_class(who->mech) == SASL_RELAYED) {
@@ -103,9 +103,12 @@ static void fill_credentials(const struct prelogin *p, struct login_request *r)
 		r->initial = who->initial;
 	} else {
 		r->kind = LOGIN_BY_PASSWORD;
-		r->user = who->authcid;
-		r->password = who->password;
-		r->authzid = who->authzid;
+		r->user = p->login_user.n ? p->login_user :
+		    who->authcid.n ? who->authcid : who->user;
+		r->password = p->login_password.n ? p->login_password :
+		    who->password;
+		/* a name that was given here is the whole one */
+		r->authzid = p->login_user.n ? STR_NONE : who->authzid;
 	}
 }
 
@@ -135,7 +138,7 @@ bool upstream_request_header(struct session *s, struct buf *out)
 {
 	if (s->chosen->client_info != CONF_CLIENT_INFO_PROXY_V2)
 		return true;
-	find_local_address(s);
+	upstream_find_local_address(s);
 	snprintf(s->prelogin->session_text, sizeof s->prelogin->session_text,
 	    "%016llx", (unsigned long long)s->id);
 	bool has_tls = stream_is_tls(&s->client);

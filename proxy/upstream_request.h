@@ -18,6 +18,9 @@
 struct buf;
 struct session;
 
+/* Sees to prelogin's local_addr, unless a PROXY header has told it. */
+void upstream_find_local_address(struct session *s);
+
 /* Begins the dialogue: login_init(). */
 void upstream_request_open(struct session *s);
 

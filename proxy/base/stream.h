@@ -37,6 +37,7 @@
 #include "proxy/base/err.h"
 #include "proxy/base/str.h"
 
+struct buf;
 struct ssl_st;
 struct stream;
 struct stream_rest;
@@ -162,6 +163,10 @@ struct stream_tls_info {
 	char name[256];
 };
 void stream_tls_info(const struct stream *s, struct stream_tls_info *out);
+
+/* Appends the peer's certificate in DER, if it has shown one that is verified;
+ * false: none, or no room. */
+bool stream_tls_certificate(const struct stream *s, struct buf *out);
 
 /* Between stream.c and stream_tls.c. */
 void stream_rest_add(struct stream_rest **r, const void *p, size_t n);

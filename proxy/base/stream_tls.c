@@ -8,6 +8,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "proxy/base/buf.h"
 #include "proxy/base/stream.h"
 #include "proxy/base/tlsctx.h"
 
@@ -227,6 +228,21 @@ static struct str certificate_user(X509 *cert, char *to, size_t size)
 	if (user.n && memchr(user.p, 0, user.n))
 		return STR_NONE;	/* an embedded NUL: somebody cheats */
 	return user;
+}
+
+bool stream_tls_certificate(const struct stream *s, struct buf *out)
+{
+	X509 *cert = s->ssl && !s->is_handshaking ?
+	    SSL_get0_peer_certificate(s->ssl) : NULL;
+
+	if (!cert || SSL_get_verify_result(s->ssl) != X509_V_OK)
+		return false;
+	int n = i2d_X509(cert, NULL);
+	unsigned char *to = n > 0 ? (void *)buf_reserve(out, (size_t)n) : NULL;
+	if (!to)
+		return false;
+	buf_commit(out, (size_t)i2d_X509(cert, &to));
+	return true;
 }
 
 void stream_tls_info(const struct stream *s, struct stream_tls_info *out)

@@ -20,10 +20,12 @@
 
 #include "admin/conf.h"
 #include "admin/control.h"
+#include "backends/auth.h"
 #include "backends/decide.h"
 #include "backends/farm.h"
 #include "backends/place.h"
 #include "backends/resolve.h"
+#include "backends/table.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -90,7 +92,11 @@ static void bench_decide(unsigned n_backends)
 	    NULL);
 	struct farm *farm = farm_new(resolve);
 	struct place *place = place_new();
-	struct decide *d = decide_new(place, farm, on_answer, NULL);
+	struct tables *tables = tables_new(loop);
+	struct auth *auth = auth_new(loop);
+	struct decide *d = decide_new(&(struct decide_parts){ .loop = loop,
+	    .place = place, .farm = farm, .tables = tables, .auth = auth },
+	    &(struct decide_calls){ .answer = on_answer }, NULL);
 	struct decide_question q = { .mechanism = STR("PLAIN"),
 		.listener = STR("imaps") };
 	struct buf text;
@@ -112,7 +118,7 @@ static void bench_decide(unsigned n_backends)
 		q.user = user_name(name, i);
 		decide_ask(d, &q);
 		if (i >= USERS)
-			place_release(place, 0, i - USERS);
+			decide_release(d, 0, i - USERS);
 	}
 	double took = seconds() - start;
 	printf("decide   %4u backends  %9.0f decisions/s  %6.2f us each "
@@ -121,6 +127,8 @@ static void bench_decide(unsigned n_backends)
 	settings_unref(&s);
 	buf_fini(&text);
 	decide_free(&d);
+	auth_free(&auth);
+	tables_free(&tables);
 	place_free(&place);
 	farm_free(&farm);
 	resolve_free(&resolve);

@@ -70,7 +70,7 @@ def test_weight(weir, conf, three):
 def test_round_robin(weir, conf, three):
     w = weir(conf(*(backend(n, p.port) for n, p in zip("abc", three)),
                   pool="balance = round-robin"))
-    counts = collections.Counter(who(w, "one@example.org") for n in range(9))
+    counts = collections.Counter(who(w, f"u{n}@example.org") for n in range(9))
     assert sorted(counts.values()) == [3, 3, 3]
 
 
@@ -100,7 +100,7 @@ route { refuse = "[CONTACTADMIN] No mail service for this address." }
     assert who(w, "any@c.example") == "c"
     assert who(w, "closed@z.example") == "NO [CONTACTADMIN] Closed."
     assert who(w, "q@z.example", name="b.mail.test") == "b"
-    assert who(w, "q@z.example", source="127.0.0.9") == "c"
+    assert who(w, "p@z.example", source="127.0.0.9") == "c"
     assert who(w, "q@x.example", port=extra) == "b"
     assert who(w, "q@y.example", port=extra) == "c"
     assert who(w, "q@a.b.c") == "a"

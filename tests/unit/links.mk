@@ -23,7 +23,10 @@ LOGIN := backends/login.c backends/login_send.c backends/login_id.c \
 test_login := $(LOGIN)
 test_login_failure := $(LOGIN)
 test_login_wire := $(LOGIN)
-test_decide := backends/decide.c backends/farm.c backends/balance.c \
+test_decide := backends/decide.c backends/decide_stages.c \
+	backends/decide_balance.c backends/plan.c backends/auth.c \
+	backends/auth_kinds.c backends/table.c backends/table_cache.c \
+	backends/table_value.c backends/farm.c backends/balance.c \
 	backends/route.c backends/pattern.c backends/place.c \
 	backends/resolve.c backends/conf.c proxy/conf.c admin/conf.c \
 	proxy/imap/caps.c proxy/imap/quote.c

@@ -13,10 +13,13 @@
 #include <unistd.h>
 
 #include "admin/conf.h"
+#include "backends/auth.h"
+#include "backends/conf.h"
 #include "backends/decide.h"
 #include "backends/farm.h"
 #include "backends/place.h"
 #include "backends/resolve.h"
+#include "backends/table.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -42,7 +45,12 @@ static struct {
 	struct resolve *resolve;
 	struct farm *farm;
 	struct place *place;
+	struct tables *tables;
+	struct auth *auth;
 	struct decide *decide;
+	struct table_request *asked;	/* the table's request that is open */
+	uint64_t ended[8];		/* sessions that were told to end */
+	unsigned n_ended;
 	int silent;		/* a name server that never answers */
 	unsigned n_answers;
 	struct decide_answer answer;
@@ -65,6 +73,8 @@ static void on_answer(void *owner, const struct decide_answer *a)
 	buf_clear(&t.text);
 	assert_non_null(buf_reserve(&t.text, 4096));
 	t.answer.user = keep(a->user);
+	t.answer.login_user = keep(a->login_user);
+	t.answer.login_password = keep(a->login_password);
 	t.answer.master_user = keep(a->master_user);
 	t.answer.master_password = keep(a->master_password);
 	t.answer.backend = keep(a->backend);
@@ -72,6 +82,67 @@ static void on_answer(void *owner, const struct decide_answer *a)
 	t.answer.capabilities = keep(a->capabilities);
 	t.answer.text = keep(a->text);
 	t.answer.reason = keep(a->reason);
+}
+
+static void on_end(void *owner, uint64_t worker, uint64_t session)
+{
+	(void)owner;
+	(void)worker;
+	assert_true(t.n_ended < 8);
+	t.ended[t.n_ended++] = session;
+}
+
+static const struct decide_calls calls = { .answer = on_answer,
+	.end = on_end };
+
+/* A table that answers when the test says so. */
+static void *source_new(const struct conf_table *conf, bool fold,
+    struct ev_loop *loop, struct err *err)
+{
+	(void)conf;
+	(void)fold;
+	(void)loop;
+	(void)err;
+	return &t;
+}
+
+static void source_lookup(void *kind, struct table_request *r)
+{
+	(void)kind;
+	t.asked = r;
+}
+
+static void source_cancel(void *kind, struct table_request *r)
+{
+	(void)kind;
+	(void)r;
+	t.asked = NULL;
+}
+
+static void source_free(void *kind)
+{
+	(void)kind;
+}
+
+static const struct table_kind scripted = {
+	.name = "scripted", .new = source_new, .lookup = source_lookup,
+	.cancel = source_cancel, .free = source_free,
+};
+
+const struct table_kind *table_kind(unsigned type, struct err *err)
+{
+	(void)type;
+	(void)err;
+	return &scripted;
+}
+
+static void table_says(enum table_verdict verdict, const char *text)
+{
+	struct table_request *r = t.asked;
+
+	assert_non_null(r);
+	t.asked = NULL;
+	table_finish(r, verdict, str_from(text), text);
 }
 
 static bool password_file(void *arg, const char *path, struct str *data_out)
@@ -123,7 +194,11 @@ static int setup(void **state)
 	t.resolve = resolve_new(t.loop, &servers, 100, NULL, NULL, NULL);
 	t.farm = farm_new(t.resolve);
 	t.place = place_new();
-	t.decide = decide_new(t.place, t.farm, on_answer, NULL);
+	t.tables = tables_new(t.loop);
+	t.auth = auth_new(t.loop);
+	t.decide = decide_new(&(struct decide_parts){ .loop = t.loop,
+	    .place = t.place, .farm = t.farm, .tables = t.tables,
+	    .auth = t.auth }, &calls, NULL);
 	decide_go(t.decide);
 	configure(BACKENDS ROUTES, 0);
 	return 0;
@@ -133,6 +208,8 @@ static int teardown(void **state)
 {
 	(void)state;
 	decide_free(&t.decide);
+	auth_free(&t.auth);
+	tables_free(&t.tables);
 	farm_free(&t.farm);
 	place_free(&t.place);
 	resolve_free(&t.resolve);
@@ -262,11 +339,14 @@ static void test_decide_goes_on_to_the_next(void **state)
 static void test_decide_round_robin(void **state)
 {
 	struct decide_question q = question(1, "jan@turns.org");
+	char user[32];
 	unsigned n_first = 0;
 
 	(void)state;
 	for (unsigned i = 0; i < 10; i++) {
 		q.session = i;
+		snprintf(user, sizeof user, "u%u@turns.org", i);
+		q.user = str_from(user);
 		n_first += str_eq(ask(&q)->backend, STR("m1"));
 	}
 	assert_int_equal(n_first, 5);
@@ -350,7 +430,7 @@ static void test_decide_holds_questions(void **state)
 	decide_ask(t.decide, &q);
 	memset(user, 'x', sizeof user - 1);	/* it has its own copy */
 	assert_int_equal(t.n_answers, 0);
-	decide_forget(t.decide, 2);
+	decide_drop_worker(t.decide, 2);
 	decide_go(t.decide);
 	assert_int_equal(t.n_answers, 2);
 	assert_int_equal(t.answer.number, 3);
@@ -363,7 +443,9 @@ static void test_decide_holds_questions(void **state)
 static void test_decide_waits_without_configuration(void **state)
 {
 	struct decide_question q = question(1, "jan@example.org");
-	struct decide *d = decide_new(t.place, t.farm, on_answer, NULL);
+	struct decide *d = decide_new(&(struct decide_parts){ .loop = t.loop,
+	    .place = t.place, .farm = t.farm, .tables = t.tables,
+	    .auth = t.auth }, &calls, NULL);
 
 	(void)state;
 	decide_go(d);
@@ -425,26 +507,334 @@ static void note(void *arg, const char *stage, const char *text)
 {
 	char *to = arg;
 
-	snprintf(to + strlen(to), 1000 - strlen(to), "%s: %s\n", stage, text);
+	snprintf(to + strlen(to), 2000 - strlen(to), "%s: %s\n", stage, text);
+}
+
+static void explained(void *arg, const struct decide_answer *a)
+{
+	char *to = arg;
+
+	snprintf(to + strlen(to), 2000 - strlen(to), "%d\n", a->verdict);
 }
 
 static void test_decide_explains(void **state)
 {
 	struct decide_question q = question(1, "Jan@One.org");
-	char text[1000] = "";
+	char text[2000] = "";
 
 	(void)state;
-	decide_explain(t.decide, &q, note, text);
+	assert_null(decide_explain(t.decide, &q, note, explained, text));
 	assert_string_equal(text,
 	    "auth: user jan@one.org, to be checked by the backend\n"
 	    "route: test:9: domain does not hold\n"
 	    "route: test:10: domain does not hold\n"
 	    "route: test:11: holds\n"
 	    "route: pool one\n"
-	    "balance: m2\n"
-	    "grant: m2 at 192.0.2.2:993 as the client itself\n");
+	    "balance: pool one, rank 1 in the user's hash: m2, weight 100: "
+	    "fit\n"
+	    "balance: m2: fit\n"
+	    "grant: m2 at 192.0.2.2:993 as Jan@One.org\n0\n");
 	assert_int_equal(t.n_answers, 0);
 	assert_int_equal(place_n(t.place), 0);
+}
+
+/* --- one backend per user ------------------------------------------------------ */
+
+static void test_decide_keeps_a_user_together(void **state)
+{
+	struct decide_question q = question(1, "jan@turns.org");
+	char first[16];
+
+	(void)state;
+	snprintf(first, sizeof first, "%.*s", STR_ARG(ask(&q)->backend));
+	for (q.session = 2; q.session < 6; q.session++)
+		assert_str(ask(&q)->backend, first);
+	/* whatever the routes say by now */
+	configure(BACKENDS "route { pool = one }\n", 0);
+	assert_str(ask(&q)->backend, first);
+	for (uint64_t i = 1; i <= 6; i++)
+		decide_release(t.decide, 1, i);
+	assert_str(ask(&q)->backend, "m2");
+	assert_int_equal(t.n_ended, 0);
+}
+
+static void test_decide_splits_where_it_may(void **state)
+{
+	struct decide_question q = question(1, "jan@turns.org");
+
+	(void)state;
+	configure("backend m1 { address = \"192.0.2.1:143\" }\n"
+	    "backend m2 { address = \"192.0.2.2:143\" }\n"
+	    "pool turns { backends = { m1, m2 }  balance = round-robin\n"
+	    "keep_user_together = no }\nroute { pool = turns }\n", 0);
+	for (q.session = 1; q.session <= 4; q.session++)
+		ask(&q);
+	assert_int_equal(place_n_backend(t.place, STR("m1")), 2);
+	assert_int_equal(place_n_backend(t.place, STR("m2")), 2);
+	assert_int_equal(t.n_ended, 0);
+}
+
+static void test_decide_moves_a_user_as_a_whole(void **state)
+{
+	struct decide_question q = question(1, "jan@turns.org");
+	char first[16];
+
+	(void)state;
+	snprintf(first, sizeof first, "%.*s", STR_ARG(ask(&q)->backend));
+	q.session = 2;
+	ask(&q);
+	/* the backend is there, but would not have the login: nothing moves */
+	q.excluded = str_from(first);
+	q.failure = STR("unavailable: [UNAVAILABLE] later");
+	assert_int_equal(ask(&q)->verdict, DECIDE_REFUSE);
+	assert_int_equal(t.n_ended, 0);
+	q.failure = STR("connect: refused");
+	assert_int_equal(ask(&q)->verdict, DECIDE_GRANT);
+	assert_false(str_eq(t.answer.backend, str_from(first)));
+	assert_int_equal(t.n_ended, 1);
+	assert_int_equal(t.ended[0], 1);
+	/* who comes next goes where the user is now */
+	char second[16];
+	snprintf(second, sizeof second, "%.*s", STR_ARG(t.answer.backend));
+	q = question(3, "jan@turns.org");
+	assert_str(ask(&q)->backend, second);
+}
+
+/* A backend that the configuration no longer has is as good as down. */
+static void test_decide_moves_from_what_is_gone(void **state)
+{
+	struct decide_question q = question(1, "jan@one.org");
+
+	(void)state;
+	assert_str(ask(&q)->backend, "m2");
+	configure("backend m1 { address = \"192.0.2.1:143\" }\n"
+	    "pool one { backends = { m1 } }\nroute { pool = one }\n", 0);
+	q.session = 2;
+	assert_str(ask(&q)->backend, "m1");
+	assert_int_equal(t.n_ended, 1);
+	assert_int_equal(t.ended[0], 1);
+}
+
+/* --- room ------------------------------------------------------------------------ */
+
+#define ROOM(balance) \
+	"backend m1 { address = \"192.0.2.1:143\"  max_sessions = 1 }\n" \
+	"backend m2 { address = \"192.0.2.2:143\"  max_sessions = 2 }\n" \
+	"backend m3 { address = \"192.0.2.3:143\" }\n" \
+	"pool narrow { backends = { m1, m2 }  queue = 2  balance = " balance \
+	"  queue_timeout = 100ms }\n" \
+	"pool wide { backends = { m3 } }\n"
+
+static const struct decide_answer *ask_new(uint64_t session)
+{
+	char user[32];
+
+	snprintf(user, sizeof user, "u%u@example.org", (unsigned)session);
+	struct decide_question q = question(session, user);
+	return ask(&q);
+}
+
+static void queue_up(uint64_t session, const char *user)
+{
+	struct decide_question q = question(session, user);
+	unsigned before = t.n_answers;
+
+	decide_ask(t.decide, &q);
+	assert_int_equal(t.n_answers, before);
+}
+
+static void test_decide_passes_over_what_is_full(void **state)
+{
+	static const char *const want[] = { "m1", "m2", "m2" };
+
+	(void)state;
+	configure(ROOM("first") "route { pool = narrow }\n", 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_str(ask_new(i)->backend, want[i]);
+	queue_up(3, "u3@example.org");
+	assert_int_equal(decide_n_suspended(t.decide), 1);
+	decide_release(t.decide, 1, 0);
+	assert_int_equal(t.answer.number, 3);
+	assert_str(t.answer.backend, "m1");
+	assert_int_equal(decide_n_suspended(t.decide), 0);
+}
+
+static void test_decide_queue_is_in_order_and_bounded(void **state)
+{
+	(void)state;
+	configure(ROOM("user-hash") "route { pool = narrow }\n", 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(ask_new(i)->verdict, DECIDE_GRANT);
+	queue_up(3, "u3@example.org");
+	queue_up(4, "u4@example.org");
+	assert_int_equal(ask_new(5)->verdict, DECIDE_REFUSE);
+	assert_str(t.answer.reason, "queue-full");
+	assert_str(t.answer.text,
+	    "NO [UNAVAILABLE] Account is temporarily unavailable.");
+	decide_release(t.decide, 1, 1);
+	assert_int_equal(t.answer.number, 3);
+	/* who gives up makes room for another, and does not hold the seat */
+	decide_release(t.decide, 1, 4);
+	queue_up(6, "u6@example.org");
+	decide_release(t.decide, 1, 2);
+	assert_int_equal(t.answer.number, 6);
+	assert_int_equal(place_n(t.place), 3);
+}
+
+static void test_decide_queue_has_a_limit_in_time(void **state)
+{
+	(void)state;
+	configure(ROOM("least-sessions") "route { pool = narrow }\n", 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(ask_new(i)->verdict, DECIDE_GRANT);
+	queue_up(3, "u3@example.org");
+	while (t.n_answers < 4)
+		ev_run(t.loop, EVRUN_ONCE);
+	assert_int_equal(t.answer.verdict, DECIDE_REFUSE);
+	assert_str(t.answer.reason, "queue-timeout");
+	assert_int_equal(place_n(t.place), 3);
+}
+
+/* A user with sessions waits for that backend, though others have room. */
+static void test_decide_queues_for_the_users_backend(void **state)
+{
+	struct decide_question q = question(1, "jan@example.org");
+
+	(void)state;
+	configure(ROOM("first") "route { pool = narrow }\n", 0);
+	assert_str(ask(&q)->backend, "m1");
+	queue_up(2, "jan@example.org");
+	assert_str(ask_new(3)->backend, "m2");
+	decide_release(t.decide, 1, 3);
+	assert_int_equal(t.n_answers, 2);
+	decide_release(t.decide, 1, 1);
+	assert_int_equal(t.answer.number, 2);
+	assert_str(t.answer.backend, "m1");
+}
+
+static void test_decide_falls_back(void **state)
+{
+	struct decide_question q = question(1, "jan@example.org");
+
+	(void)state;
+	configure(ROOM("first") "pool back { backends = { m1 }\n"
+	    "fallback = { narrow, wide } }\nroute { pool = back }\n", 0);
+	q.excluded = STR("m1");
+	q.failure = STR("connect: refused");
+	assert_str(ask(&q)->backend, "m2");
+	assert_str(t.answer.pool, "narrow");
+	q.session = 2;
+	q.user = STR("eva@example.org");
+	q.excluded = STR("m1 m2");
+	assert_str(ask(&q)->backend, "m3");
+	assert_str(t.answer.pool, "wide");
+	/* what is only full is waited for */
+	assert_int_equal(ask_new(3)->verdict, DECIDE_GRANT);
+	assert_str(t.answer.backend, "m1");
+	queue_up(4, "u4@example.org");
+}
+
+/* --- tables ---------------------------------------------------------------------- */
+
+#define TABLES \
+	"table homes { type = file  path = homes  keys = { \"user@domain\" } }\n"
+
+static void test_decide_asks_a_table(void **state)
+{
+	(void)state;
+	configure(BACKENDS TABLES "route { table = homes }\n"
+	    "route { pool = one }\n", 0);
+	queue_up(1, "jan@example.org");
+	table_says(TABLE_FOUND, "pool turns");
+	assert_str(t.answer.pool, "turns");
+	queue_up(2, "eva@example.org");
+	table_says(TABLE_FOUND, "backend m3");
+	assert_str(t.answer.backend, "m3");
+	assert_str(t.answer.login_user, "");
+	queue_up(3, "eve@example.org");
+	table_says(TABLE_FOUND, "e.v.e@192.0.2.1");
+	assert_str(t.answer.backend, "m1");
+	assert_str(t.answer.login_user, "e.v.e");
+	queue_up(4, "ann@example.org");
+	table_says(TABLE_MISSING, "");
+	assert_str(t.answer.pool, "one");
+	queue_up(5, "bob@example.org");
+	table_says(TABLE_FAILED, "is away");
+	assert_int_equal(t.answer.verdict, DECIDE_REFUSE);
+	assert_str(t.answer.reason, "table-failed");
+	assert_str(t.answer.text,
+	    "NO [UNAVAILABLE] Account is temporarily unavailable.");
+}
+
+/* One backend is meant, so no other one will do. */
+static void test_decide_table_pins_to_a_backend(void **state)
+{
+	struct decide_question q = question(1, "eva@example.org");
+
+	(void)state;
+	configure(BACKENDS TABLES "route { table = homes }\n", 0);
+	q.excluded = STR("m3");
+	q.failure = STR("connect: refused");
+	decide_ask(t.decide, &q);
+	table_says(TABLE_FOUND, "backend m3");
+	assert_int_equal(t.answer.verdict, DECIDE_REFUSE);
+	assert_str(t.answer.reason, "no-backend");
+	/* and it needs the rules of a pool */
+	queue_up(2, "jan@example.org");
+	table_says(TABLE_FOUND, "backend lost");
+	assert_int_equal(t.answer.verdict, DECIDE_WAIT);
+}
+
+static void test_decide_nobody_waits_for_another(void **state)
+{
+	struct decide_question q = question(2, "jan@one.org");
+
+	(void)state;
+	configure(BACKENDS TABLES "route { domain = example.org  "
+	    "table = homes }\nroute { pool = one }\n", 0);
+	queue_up(1, "eva@example.org");
+	assert_int_equal(ask(&q)->verdict, DECIDE_GRANT);
+	/* the client has gone: its question is forgotten */
+	decide_release(t.decide, 1, 1);
+	assert_int_equal(decide_n_suspended(t.decide), 0);
+	if (t.asked)
+		table_says(TABLE_FOUND, "pool turns");
+	assert_int_equal(t.n_answers, 1);
+	assert_int_equal(place_n(t.place), 1);
+}
+
+static void test_decide_asks_anew_after_a_reload(void **state)
+{
+	(void)state;
+	configure(BACKENDS TABLES "route { table = homes }\n", 0);
+	queue_up(1, "eva@example.org");
+	configure(BACKENDS "route { pool = one }\n", 0);
+	assert_int_equal(t.n_answers, 1);
+	assert_str(t.answer.pool, "one");
+	assert_int_equal(decide_n_suspended(t.decide), 0);
+}
+
+static void test_decide_explains_a_table(void **state)
+{
+	struct decide_question q = question(1, "jan@example.org");
+	char text[2000] = "";
+
+	(void)state;
+	configure(BACKENDS TABLES "route { table = homes }\n", 0);
+	struct decision *e = decide_explain(t.decide, &q, note, explained,
+	    text);
+	assert_non_null(e);
+	table_says(TABLE_FOUND, "backend m3");
+	assert_non_null(strstr(text, "route: table homes: jan@example.org has "
+	    "\"backend m3\"\n"));
+	assert_non_null(strstr(text, "balance: m3, and no other: fit\n"));
+	assert_non_null(strstr(text, "\n0\n"));
+	e = decide_explain(t.decide, &q, note, explained, text);
+	decide_explain_cancel(&e);
+	assert_null(e);
+	assert_int_equal(decide_n_suspended(t.decide), 0);
+	if (t.asked)
+		table_says(TABLE_MISSING, "");
 }
 
 int main(void)
@@ -464,6 +854,20 @@ int main(void)
 		TEST(test_decide_reload),
 		TEST(test_farm_common_capabilities),
 		TEST(test_decide_explains),
+		TEST(test_decide_keeps_a_user_together),
+		TEST(test_decide_splits_where_it_may),
+		TEST(test_decide_moves_a_user_as_a_whole),
+		TEST(test_decide_moves_from_what_is_gone),
+		TEST(test_decide_passes_over_what_is_full),
+		TEST(test_decide_queue_is_in_order_and_bounded),
+		TEST(test_decide_queue_has_a_limit_in_time),
+		TEST(test_decide_queues_for_the_users_backend),
+		TEST(test_decide_falls_back),
+		TEST(test_decide_asks_a_table),
+		TEST(test_decide_table_pins_to_a_backend),
+		TEST(test_decide_nobody_waits_for_another),
+		TEST(test_decide_asks_anew_after_a_reload),
+		TEST(test_decide_explains_a_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -599,12 +599,17 @@ static void test_ipc_link_ends_when_the_peer_stops_reading(void **state)
 static void test_ipc_codec_speed(void **state)
 {
 	enum { ROUNDS = 20000 };
-	struct msg_decide d = { 1, 2, STR("jan@example.org"), STR("PLAIN"),
-		STR("192.0.2.1:50000"), STR("198.51.100.1:993"), STR("imaps"),
-		STR("imap.example.org"), true, STR_NONE, STR_NONE };
-	struct msg_grant g = { 1, STR("mail1"), STR("10.0.0.12:993"),
-		STR("jan@example.org"), STR(""), STR(""), STR("IMAP4rev1"),
-		STR("main"), STR("de"), 30000 };
+	struct msg_decide d = { .question = 1, .session = 2,
+		.user = STR("jan@example.org"), .mechanism = STR("PLAIN"),
+		.client_address = STR("192.0.2.1:50000"),
+		.local_address = STR("198.51.100.1:993"),
+		.listener = STR("imaps"), .sni = STR("imap.example.org"),
+		.tls = true };
+	struct msg_grant g = { .question = 1, .backend = STR("mail1"),
+		.address = STR("10.0.0.12:993"),
+		.user = STR("jan@example.org"),
+		.capabilities = STR("IMAP4rev1"), .pool = STR("main"),
+		.region = STR("de"), .deadline_ms = 30000 };
 	struct msg ask = { .type = MSG_DECIDE, .decide = d };
 	struct msg answer = { .type = MSG_GRANT, .grant = g };
 	struct timespec t0, t1;

@@ -169,7 +169,7 @@ static void test_route_first_match_decides(void **state)
 		    wants[i].client);
 		r.listener = str_from(wants[i].listener);
 		r.sni = str_from(wants[i].sni);
-		struct route_outcome o = route_find(t, &r, NULL, NULL);
+		struct route_outcome o = route_find(t, 0, &r, NULL, NULL);
 		if (o.route != &rows[wants[i].row])
 			fail_msg("row %zu: route %td", i, o.route - rows);
 		assert_true(o.kind == (wants[i].row == 4 ? ROUTE_REFUSED
@@ -188,13 +188,13 @@ static void test_route_without_a_match_refuses(void **state)
 	(void)state;
 	r.user = "jan";
 	struct route_table *t = route_compile(all, 1, true, NULL);
-	struct route_outcome o = route_find(t, &q, NULL, NULL);
+	struct route_outcome o = route_find(t, 0, &q, NULL, NULL);
 	assert_int_equal(o.kind, ROUTE_REFUSED);
 	assert_string_equal(o.text, ROUTE_REFUSE_NONE);
 	assert_null(o.route);
 	route_free(&t);
 	t = route_compile(NULL, 0, true, NULL);
-	assert_int_equal(route_find(t, &q, NULL, NULL).kind, ROUTE_REFUSED);
+	assert_int_equal(route_find(t, 0, &q, NULL, NULL).kind, ROUTE_REFUSED);
 	route_free(&t);
 }
 
@@ -226,7 +226,7 @@ static void test_route_explains(void **state)
 	char text[200] = "";
 
 	(void)state;
-	route_find(t, &r, note, text);
+	route_find(t, 0, &r, note, text);
 	assert_string_equal(text, "user sni network user  ");
 	route_free(&t);
 }

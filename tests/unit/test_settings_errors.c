@@ -150,9 +150,9 @@ static const struct row {
 	  "t:1: pool p.login_timeout: shorter than connect_timeout; expected "
 	  "it longer, since it covers that" },
 	{ HOST "pool p { backends = h }" EOL "route { pool = p refuse = a }",
-	  "t:2: route: both pool and refuse; expected one of them" },
+	  "t:2: route: 2 outcomes; expected one of pool, table and refuse" },
 	{ "route { user = a }",
-	  "t:1: route: no outcome; expected pool or refuse" },
+	  "t:1: route: no outcome; expected pool, table or refuse" },
 	{ "route { refuse = \"[NO BODY]\" }",
 	  "t:1: route.refuse: not a reply; expected plain ASCII text, with or "
 	  "without a [CODE] and a space before it" },

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+/*
+ * Which backend: the one where the user is already, or one of the pool, or of
+ * a fallback pool. A backend that is down is passed over at once; for one that
+ * is only full a login may wait.
+ */
+#include <string.h>
+
+#include "backends/balance.h"
+#include "backends/conf.h"
+#include "backends/decide_impl.h"
+#include "backends/farm.h"
+#include "backends/place.h"
+#include <utlist.h>
+
+#define RANKS_SHOWN 10
+
+/* What keeps a backend from a session now. */
+enum obstacle {
+	FIT,
+	TRIED,			/* in vain, by this login */
+	NO_ADDRESS,
+	FULL,
+	RESOLVING,
+};
+
+static const char *obstacle_text(enum obstacle o)
+{
+	switch (o) {
+	case FIT:
+		return "fit";
+	case TRIED:
+		return "was tried";
+	case NO_ADDRESS:
+		return "has no address";
+	case FULL:
+		return "is full";
+	case RESOLVING:
+		return "its name is being resolved";
+	}
+	return "";
+}
+
+static bool was_tried(const struct decision *dn, const struct backend *b)
+{
+	struct str rest = dn->q.excluded;
+
+	while (rest.n)
+		if (str_eq(str_split(rest, ' ', &rest), backend_name(b)))
+			return true;
+	return false;
+}
+
+static bool is_full(const struct decision *dn, const struct backend *b)
+{
+	unsigned most = backend_conf(b)->max_sessions;
+
+	return most && place_n_backend(dn->decide->parts.place,
+	    backend_name(b)) >= most;
+}
+
+/* FIT: the answer has its address. */
+static enum obstacle obstacle(struct decision *dn, const struct backend *b)
+{
+	if (dn->q.excluded.n && was_tried(dn, b))
+		return TRIED;
+	switch (backend_address(b, &dn->answer.address)) {
+	case RESOLVE_KNOWN:
+		break;
+	case RESOLVE_PENDING:
+		return RESOLVING;
+	case RESOLVE_FAILED:
+		return NO_ADDRESS;
+	}
+	return is_full(dn, b) ? FULL : FIT;
+}
+
+/* --- the queue --------------------------------------------------------------- */
+
+/* b: the only backend that will do; NULL: any of the pool. */
+static enum decide_step wait_for_room(struct decision *dn, struct pool *pool,
+    struct backend *b)
+{
+	struct decide *d = dn->decide;
+	double now = ev_now(d->parts.loop);
+
+	if (dn->line)
+		return decide_wait(dn, "for room in the queue of the pool");
+	if (dn->queue.is_late)
+		return decide_refuse(dn, SAY_UNAVAILABLE, "queue-timeout");
+	if (pool->n_queued >= pool->conf->queue)
+		return decide_refuse(dn, SAY_UNAVAILABLE, "queue-full");
+	if (dn->queue.until == 0)
+		dn->queue.until = now +
+		    (double)pool->conf->queue_timeout_ms / 1000;
+	dn->queue.is_in = true;
+	dn->queue.pool = pool;
+	dn->queue.backend = b;
+	pool->n_queued++;
+	DL_APPEND2(d->queue, dn, queue_prev, queue_next);
+	ev_timer_set(&dn->limit, dn->queue.until > now ?
+	    dn->queue.until - now : 0., 0.);
+	ev_timer_start(d->parts.loop, &dn->limit);
+	return DECIDE_SUSPENDED;
+}
+
+/* --- one backend only ---------------------------------------------------------- */
+
+static enum decide_step take(struct decision *dn, struct pool *pool,
+    struct backend *b)
+{
+	dn->backend = b;
+	dn->pool = pool;
+	return DECIDE_NEXT;
+}
+
+static enum decide_step only(struct decision *dn, struct pool *pool,
+    struct backend *b, const char *why)
+{
+	enum obstacle o = obstacle(dn, b);
+
+	decide_say(dn, "%s, %s: %s", backend_conf(b)->name, why,
+	    obstacle_text(o));
+	switch (o) {
+	case FIT:
+		return take(dn, pool, b);
+	case FULL:
+		return wait_for_room(dn, pool, b);
+	case RESOLVING:
+		return decide_wait(dn, "the backend's name is being resolved");
+	case TRIED:
+	case NO_ADDRESS:
+		break;
+	}
+	return decide_refuse(dn, SAY_UNAVAILABLE, "no-backend");
+}
+
+/* --- one of a pool --------------------------------------------------------------- */
+
+static size_t choose(const struct decision *dn, const struct pool *pool)
+{
+	switch (pool->conf->balance) {
+	case CONF_BALANCE_USER_HASH:
+		return balance_user_hash(pool->balance, dn->user, pool->unfit);
+	case CONF_BALANCE_LEAST_SESSIONS:
+		for (size_t i = 0; i < pool->n; i++)
+			pool->load[i] = place_n_backend(
+			    dn->decide->parts.place,
+			    backend_name(pool->members[i]));
+		return balance_least(pool->balance, pool->load, pool->unfit);
+	case CONF_BALANCE_ROUND_ROBIN:
+		return balance_round_robin(pool->balance, pool->unfit);
+	case CONF_BALANCE_FIRST:
+		return balance_first(pool->balance, pool->unfit);
+	}
+	return BALANCE_NONE;
+}
+
+/* All members by rank, for a person to read. */
+static void show_ranks(struct decision *dn, struct pool *pool)
+{
+	size_t at;
+
+	memset(pool->unfit, 0, pool->n * sizeof *pool->unfit);
+	for (size_t rank = 1; rank <= RANKS_SHOWN; rank++) {
+		at = balance_user_hash(pool->balance, dn->user, pool->unfit);
+		if (at == BALANCE_NONE)
+			break;
+		pool->unfit[at] = true;
+		const struct backend *b = pool->members[at];
+		decide_say(dn, "pool %s, rank %zu in the user's hash: %s, "
+		    "weight %u: %s", pool->conf->name, rank,
+		    backend_conf(b)->name, backend_conf(b)->weight,
+		    obstacle_text(obstacle(dn, b)));
+	}
+}
+
+/* FIT: dn->backend. Most questions need one look: the first choice is fit.
+ * Otherwise what would help most: FULL before all that cannot be waited
+ * for. */
+static enum obstacle one_of(struct decision *dn, struct pool *pool)
+{
+	enum obstacle worst = NO_ADDRESS;
+	size_t at;
+
+	if (dn->line && pool->conf->balance == CONF_BALANCE_USER_HASH)
+		show_ranks(dn, pool);
+	memset(pool->unfit, 0, pool->n * sizeof *pool->unfit);
+	while ((at = choose(dn, pool)) != BALANCE_NONE) {
+		dn->backend = pool->members[at];
+		enum obstacle o = obstacle(dn, dn->backend);
+		decide_say(dn, "%s: %s", backend_conf(dn->backend)->name,
+		    obstacle_text(o));
+		if (o == FIT || o == RESOLVING)
+			return o;
+		if (o == FULL)
+			worst = FULL;
+		pool->unfit[at] = true;
+	}
+	return worst;
+}
+
+static enum decide_step one_of_pools(struct decision *dn)
+{
+	struct pool *first = dn->pool, *full = NULL;
+
+	for (size_t i = 0; i <= first->n_fallback; i++) {
+		struct pool *pool = i ? first->fallback[i - 1] : first;
+		if (i)
+			decide_say(dn, "falls back on pool %s",
+			    pool->conf->name);
+		switch (one_of(dn, pool)) {
+		case FIT:
+			return take(dn, pool, dn->backend);
+		case RESOLVING:
+			return decide_wait(dn,
+			    "the backend's name is being resolved");
+		case FULL:
+			if (!full)
+				full = pool;
+			break;
+		case TRIED:
+		case NO_ADDRESS:
+			break;
+		}
+		/* it serves, though not at once */
+		if (full)
+			break;
+	}
+	return full ? wait_for_room(dn, full, NULL) :
+	    decide_refuse(dn, SAY_UNAVAILABLE, "no-backend");
+}
+
+/* --- where the user is ------------------------------------------------------------ */
+
+/* Whether this login has shown that the backend is down, and not only that it
+ * would not take the login. */
+static bool is_down(const struct decision *dn, const struct backend *b)
+{
+	struct addr address;
+
+	return backend_address(b, &address) == RESOLVE_FAILED ||
+	    (was_tried(dn, b) && (str_starts(dn->q.failure, STR("connect")) ||
+		str_starts(dn->q.failure, STR("timeout")) ||
+		str_starts(dn->q.failure, STR("closed")) ||
+		str_starts(dn->q.failure, STR("tls"))));
+}
+
+static struct backend *users_backend(const struct decision *dn)
+{
+	const struct decide *d = dn->decide;
+
+	if (!dn->pool->conf->keep_user_together)
+		return NULL;
+	struct str name = place_user_backend(d->parts.place, dn->user);
+	struct backend *b = name.n ? farm_find(d->parts.farm, name) : NULL;
+	if (!b && name.n)
+		decide_say(dn, "the user's sessions at %.*s end: it is gone",
+		    STR_ARG(name));
+	if (b && is_down(dn, b)) {
+		decide_say(dn, "the user's sessions at %.*s end: it is down",
+		    STR_ARG(name));
+		return NULL;
+	}
+	return b;
+}
+
+enum decide_step decide_stage_balance(struct decision *dn)
+{
+	struct decide *d = dn->decide;
+
+	/* a session that tries again is not in its own way */
+	if (!dn->line)
+		place_release(d->parts.place, dn->key.worker,
+		    dn->key.session);
+	struct backend *b = users_backend(dn);
+	if (b) {
+		struct pool *pool = pool_has(dn->pool, b) ? dn->pool :
+		    plan_pool_of(d->plan, b);
+		return only(dn, pool ? pool : dn->pool, b,
+		    "where the user's sessions are");
+	}
+	if (dn->pinned)
+		return only(dn, dn->pool, dn->pinned, "and no other");
+	return one_of_pools(dn);
+}

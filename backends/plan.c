@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#include "backends/plan.h"
+
+#include <stdlib.h>
+
+#include "backends/balance.h"
+#include "backends/conf.h"
+#include "backends/farm.h"
+#include "backends/route.h"
+#include "proxy/base/mem.h"
+
+static void pool_free(struct pool *pool)
+{
+	balance_free(&pool->balance);
+	free(pool->members);
+	free(pool->unfit);
+	free(pool->load);
+	free(pool->fallback);
+	free(pool);
+}
+
+void plan_free(struct plan **pp)
+{
+	struct plan *p = *pp;
+	struct pool *pool, *next;
+
+	if (!p)
+		return;
+	*pp = NULL;
+	HASH_ITER(hh, p->pools, pool, next) {
+		HASH_DELETE(hh, p->pools, pool);
+		pool_free(pool);
+	}
+	route_free(&p->routes);
+	settings_unref(&p->settings);
+	free(p);
+}
+
+struct plan *plan_new(struct settings *settings,
+    unsigned sessions_per_address, struct err *err)
+{
+	struct plan *p = mem_alloc(sizeof *p);
+	size_t n;
+
+	p->settings = settings_ref(settings);
+	p->auth = conf_auth(settings);
+	p->sessions_per_address = sessions_per_address;
+	const struct conf_route *const *routes = conf_route_all(settings, &n);
+	p->routes = route_compile(routes, n,
+	    p->auth->canonical_case == USER_CASE_LOWER, err);
+	if (!p->routes)
+		plan_free(&p);
+	return p;
+}
+
+static void add_pool(struct plan *p, const struct conf_pool *conf,
+    const struct farm *farm)
+{
+	struct pool *pool = mem_alloc(sizeof *pool);
+
+	pool->conf = conf;
+	pool->balance = balance_new();
+	pool->n = conf->backends.n;
+	pool->members = mem_alloc(pool->n * sizeof(struct backend *));
+	pool->unfit = mem_alloc(pool->n * sizeof *pool->unfit);
+	pool->load = mem_alloc(pool->n * sizeof *pool->load);
+	for (size_t i = 0; i < pool->n; i++) {
+		const struct conf_backend *b = conf->backends.v[i];
+		balance_add(pool->balance, str_from(b->name), b->weight);
+		pool->members[i] = farm_find(farm, str_from(b->name));
+		must(pool->members[i]);
+	}
+	HASH_ADD_PTR(p->pools, conf, pool);
+}
+
+void plan_join(struct plan *p, const struct farm *farm)
+{
+	size_t n;
+	const struct conf_pool *const *all = conf_pool_all(p->settings, &n);
+	struct pool *pool, *next;
+
+	for (size_t i = 0; i < n; i++)
+		add_pool(p, all[i], farm);
+	HASH_ITER(hh, p->pools, pool, next) {
+		pool->n_fallback = pool->conf->fallback.n;
+		pool->fallback = mem_alloc(
+		    pool->n_fallback * sizeof(struct pool *));
+		for (size_t i = 0; i < pool->n_fallback; i++)
+			pool->fallback[i] = plan_pool(p,
+			    pool->conf->fallback.v[i]);
+	}
+}
+
+struct pool *plan_pool(const struct plan *p, const struct conf_pool *conf)
+{
+	struct pool *pool;
+
+	HASH_FIND_PTR(p->pools, &conf, pool);
+	must(pool);
+	return pool;
+}
+
+struct pool *plan_pool_of(const struct plan *p, const struct backend *b)
+{
+	struct pool *pool, *next;
+
+	/* in the order of the settings, since they were added so */
+	HASH_ITER(hh, p->pools, pool, next)
+		if (pool_has(pool, b))
+			return pool;
+	return NULL;
+}
+
+bool pool_has(const struct pool *p, const struct backend *b)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->members[i] == b)
+			return true;
+	return false;
+}
