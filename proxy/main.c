@@ -26,6 +26,7 @@
 #include "admin/load.h"
 #include "admin/parent.h"
 #include "admin/privileges.h"
+#include "admin/route_cli.h"
 #include "admin/table_cli.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/err.h"
@@ -41,6 +42,7 @@
 
 static const char usage_text[] =
     "usage: mailweir [-c FILE] [-t | -T]\n"
+    "       mailweir route [-c FILE] USER ADDRESS [LISTENER]\n"
     "       mailweir table build|get|set|del|dump ...\n"
     "       mailweir -V | -h\n"
     "\n"
@@ -143,6 +145,8 @@ int main(int argc, char **argv)
 	unsigned index = 0, n_workers = 1;
 	int mode = 0, c;
 
+	if (argc > 1 && strcmp(argv[1], "route") == 0)
+		return route_cli(argc - 1, argv + 1, path);
 	if (argc > 1 && strcmp(argv[1], "table") == 0)
 		return table_cli(argc - 1, argv + 1);
 	while ((c = getopt_long(argc, argv, "c:tTVh", options, NULL)) != -1) {
