@@ -24,7 +24,7 @@ def test_each_step_is_told(tmp_path, conf):
     c = conf(*(backend(n, 10143) for n in ("one", "two", "three")),
              more=f'table homes {{ type = file  path = "{homes}" }}',
              routes='route { domain = other.org  refuse = "No." }\n'
-                    "route { user = \"~^[a-m]\"  table = homes }\n"
+                    "route { user = \"~^[a-m].*\"  table = homes }\n"
                     "route { network = { 192.0.2.0/24 }  pool = main }\n")
     status, lines, errors = route(tmp_path, c, "Jan@Example.org", "198.51.100.1")
     assert status == 0, errors
