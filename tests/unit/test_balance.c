@@ -11,7 +11,8 @@
 
 #include "backends/balance.h"
 
-#define USERS 200000
+#define USERS 1000000
+#define DIGEST 0xaca52baf66ee0793ull	/* of the choices for all of them */
 
 static struct str user_name(char to[32], unsigned i)
 {
@@ -62,10 +63,11 @@ static void test_balance_shares_alike(void **state)
 
 static void test_balance_shares_by_weight(void **state)
 {
-	const unsigned weights[] = { 100, 200, 300, 50, 100, 250 };
+	const unsigned weights[] = { 100, 200, 300, 50, 100, 250, 100, 1000,
+		400, 150 };
 
 	(void)state;
-	check_shares(weights, 6);
+	check_shares(weights, 10);
 }
 
 static void test_balance_shares_none_to_weight_0(void **state)
@@ -202,6 +204,58 @@ static void test_balance_known_answers(void **state)
 	balance_free(&weighted);
 }
 
+/* The same for a million users: no process may come to another answer. */
+static void test_balance_known_digest(void **state)
+{
+	struct balance *b = make(10, NULL);
+	uint64_t digest = 0;
+	char name[32];
+
+	(void)state;
+	for (unsigned i = 0; i < USERS; i++)
+		digest = digest * 31 +
+		    balance_user_hash(b, user_name(name, i), NULL);
+	if (digest != DIGEST)
+		fail_msg("%#llx", (unsigned long long)digest);
+	balance_free(&b);
+}
+
+static void test_balance_first_in_the_list(void **state)
+{
+	const unsigned weights[] = { 0, 1, 100 };
+	struct balance *b = make(3, weights);
+	bool unfit[3] = { false };
+
+	(void)state;
+	assert_int_equal(balance_first(b, NULL), 1);
+	unfit[1] = true;
+	assert_int_equal(balance_first(b, unfit), 2);
+	unfit[2] = true;
+	assert_true(balance_first(b, unfit) == BALANCE_NONE);
+	balance_free(&b);
+}
+
+static void test_balance_least_by_weight(void **state)
+{
+	const unsigned weights[] = { 100, 300, 0 };
+	struct balance *b = make(3, weights);
+	size_t load[3] = { 0 };
+
+	(void)state;
+	for (unsigned i = 0; i < 400; i++)
+		load[balance_least(b, load, NULL)]++;
+	assert_int_equal(load[0], 100);
+	assert_int_equal(load[1], 300);
+	/* who has come back empty gets all until it has its share */
+	load[1] = 0;
+	for (unsigned i = 0; i < 290; i++)
+		load[balance_least(b, load, NULL)]++;
+	assert_int_equal(load[1], 290);
+	assert_true(balance_least(b, load, (const bool[]){ true, true, true })
+	    == BALANCE_NONE);
+	balance_free(&b);
+}
+
 static void test_balance_round_robin_is_smooth(void **state)
 {
 	const unsigned weights[] = { 5, 1, 1 };
@@ -246,6 +300,9 @@ int main(void)
 		cmocka_unit_test(test_balance_order_does_not_matter),
 		cmocka_unit_test(test_balance_excluded_gives_the_next),
 		cmocka_unit_test(test_balance_known_answers),
+		cmocka_unit_test(test_balance_known_digest),
+		cmocka_unit_test(test_balance_first_in_the_list),
+		cmocka_unit_test(test_balance_least_by_weight),
 		cmocka_unit_test(test_balance_round_robin_is_smooth),
 		cmocka_unit_test(test_balance_round_robin_passes_over_unfit),
 	};
