@@ -59,6 +59,7 @@ static const struct settings_section *const sections[] = {
 	&conf_pool_section,
 	&conf_table_section,
 	&conf_route_section,
+	&conf_moves_section,
 	&conf_dns_section,
 };
 

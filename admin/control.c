@@ -12,7 +12,9 @@
 #include "admin/tickets.h"
 #include "backends/auth.h"
 #include "backends/decide.h"
+#include "backends/drain.h"
 #include "backends/farm.h"
+#include "backends/moves.h"
 #include "backends/place.h"
 #include "backends/probe.h"
 #include "backends/resolve.h"
@@ -51,6 +53,8 @@ struct control {
 	struct place *place;
 	struct tables *tables;
 	struct auth *auth;
+	struct moves *moves;
+	struct drains *drains;
 	struct decide *decide;
 	struct tickets tickets;
 	struct buf words, mechanisms;	/* CAPABILITIES, as last sent */
@@ -275,15 +279,34 @@ static void on_answer(void *owner, const struct decide_answer *a)
 	}
 }
 
-static void on_end_session(void *owner, uint64_t worker, uint64_t session)
+static void on_move_end(void *owner, uint64_t worker, uint64_t session,
+    bool now)
 {
 	struct control *c = owner;
 	struct peer *p;
 
 	HASH_FIND(hh, c->peers, &worker, sizeof worker, p);
 	if (p)
-		link_send_end(p->link, &(struct msg_end){
-		    .session = session, .reason = STR("MOVED") });
+		link_send_end(p->link, &(struct msg_end){ .session = session,
+		    .reason = STR("moved"), .now = now });
+}
+
+static void on_end_session(void *owner, uint64_t worker, uint64_t session)
+{
+	on_move_end(owner, worker, session, false);
+}
+
+static void on_go_on(void *owner, struct str user)
+{
+	struct control *c = owner;
+
+	decide_go_on(c->decide, user);
+}
+
+static void on_drained(void *owner, const struct drain_status *s)
+{
+	(void)owner;
+	(void)s;
 }
 
 static void take_session(struct peer *p, const struct msg_session *m)
@@ -533,9 +556,12 @@ static void init(struct control *c, int fd)
 	c->place = place_new();
 	c->tables = tables_new(c->loop);
 	c->auth = auth_new(c->loop);
+	c->moves = moves_new(c->loop, c->place, &(struct moves_calls){
+	    .end = on_move_end, .go_on = on_go_on }, c);
+	c->drains = drains_new(c->loop, c->place, c->moves, on_drained, c);
 	c->decide = decide_new(&(struct decide_parts){ .loop = c->loop,
 	    .place = c->place, .farm = c->farm, .tables = c->tables,
-	    .auth = c->auth }, &(struct decide_calls){ .answer = on_answer,
+	    .auth = c->auth, .moves = c->moves }, &(struct decide_calls){ .answer = on_answer,
 	    .end = on_end_session }, c);
 	c->parent = link_open(c->loop, fd, "control", 0, on_parent_message,
 	    on_parent_closed, c);
@@ -549,6 +575,8 @@ static void fini(struct control *c)
 		drop_peer(p);
 	link_close(&c->parent);
 	decide_free(&c->decide);
+	drains_free(&c->drains);
+	moves_free(&c->moves);
 	auth_free(&c->auth);
 	tables_free(&c->tables);
 	place_free(&c->place);

@@ -13,6 +13,7 @@
 #include "backends/conf.h"
 #include "backends/decide.h"
 #include "backends/farm.h"
+#include "backends/moves.h"
 #include "backends/place.h"
 #include "backends/resolve.h"
 #include "backends/table.h"
@@ -124,8 +125,11 @@ static int decide_and_print(struct settings *settings,
 	struct place *place = place_new();
 	struct tables *tables = tables_new(r.loop);
 	struct auth *auth = auth_new(r.loop);
+	struct moves *moves = moves_new(r.loop, place, &(struct moves_calls){
+	    0 }, NULL);
 	struct decide *d = decide_new(&(struct decide_parts){ .loop = r.loop,
-	    .place = place, .farm = farm, .tables = tables, .auth = auth },
+	    .place = place, .farm = farm, .tables = tables, .auth = auth,
+	    .moves = moves },
 	    &(struct decide_calls){ .answer = no_answer, .end = no_end },
 	    NULL);
 
@@ -140,6 +144,7 @@ static int decide_and_print(struct settings *settings,
 		rc = r.is_done && r.verdict == DECIDE_GRANT ? 0 : 1;
 	}
 	decide_free(&d);
+	moves_free(&moves);
 	auth_free(&auth);
 	tables_free(&tables);
 	place_free(&place);

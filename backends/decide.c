@@ -8,6 +8,7 @@
 
 #include "backends/conf.h"
 #include "backends/farm.h"
+#include "backends/moves.h"
 #include "backends/place.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
@@ -105,6 +106,7 @@ static void keep_question(struct decision *dn,
 }
 
 static void on_limit(struct ev_loop *loop, ev_timer *t, int revents);
+static void end_lease(struct decide *d, struct decision_key key);
 
 static struct decision *decision_new(struct decide *d,
     const struct decide_question *q)
@@ -210,8 +212,7 @@ static void give_answer(struct decision *dn)
 	} else {
 		/* what is refused is nowhere */
 		if (dn->answer.verdict == DECIDE_REFUSE)
-			place_release(d->parts.place, dn->key.worker,
-			    dn->key.session);
+			end_lease(d, dn->key);
 		d->calls.answer(d->owner, &dn->answer);
 	}
 	decision_free(dn);
@@ -329,26 +330,52 @@ static void wake(struct decide *d, const struct backend *b)
 	DL_FOREACH_SAFE2(all, dn, next, queue_next) {
 		DL_DELETE2(all, dn, queue_prev, queue_next);
 		DL_APPEND2(d->queue, dn, queue_prev, queue_next);
+		if (dn->queue.is_for_user)
+			continue;
 		if (dn->queue.backend ? dn->queue.backend == b :
 		    pool_has(dn->queue.pool, b))
 			decision_resume(dn);
 	}
 }
 
+void decide_go_on(struct decide *d, struct str user)
+{
+	struct decision *all = d->queue, *dn, *next;
+
+	d->queue = NULL;
+	DL_FOREACH_SAFE2(all, dn, next, queue_next) {
+		DL_DELETE2(all, dn, queue_prev, queue_next);
+		DL_APPEND2(d->queue, dn, queue_prev, queue_next);
+		if (dn->queue.is_for_user && str_eq(dn->user, user))
+			decision_resume(dn);
+	}
+}
+
+/* Somebody may have waited for its end. */
+static void end_lease(struct decide *d, struct decision_key key)
+{
+	char user[USER_CANONICAL_MAX];
+	struct place_session was;
+
+	if (!place_find(d->parts.place, key.worker, key.session, &was))
+		return;
+	const struct backend *b = d->queue ?
+	    farm_find(d->parts.farm, was.backend) : NULL;
+	size_t n = was.user.n < sizeof user ? was.user.n : sizeof user;
+	memcpy(user, was.user.p, n);
+	place_release(d->parts.place, key.worker, key.session);
+	if (b)
+		wake(d, b);
+	moves_session_ended(d->parts.moves, (struct str){ user, n });
+}
+
 void decide_release(struct decide *d, uint64_t worker, uint64_t session)
 {
 	struct decision *dn = suspended_find(d,
 	    (struct decision_key){ worker, session });
-	struct place_session was;
-	struct backend *b = NULL;
-
 	if (dn)
 		forget(dn);
-	if (d->queue && place_find(d->parts.place, worker, session, &was))
-		b = farm_find(d->parts.farm, was.backend);
-	place_release(d->parts.place, worker, session);
-	if (b)
-		wake(d, b);
+	end_lease(d, (struct decision_key){ worker, session });
 }
 
 void decide_drop_worker(struct decide *d, uint64_t worker)
@@ -359,6 +386,7 @@ void decide_drop_worker(struct decide *d, uint64_t worker)
 		if (!dn->line && dn->key.worker == worker)
 			forget(dn);
 	place_drop_worker(d->parts.place, worker);
+	moves_recheck(d->parts.moves);
 	for (size_t i = 0; d->queue && i < farm_n(d->parts.farm); i++)
 		wake(d, farm_at(d->parts.farm, i));
 }
@@ -438,6 +466,7 @@ bool decide_configure(struct decide *d, struct settings *settings,
 		 * go */
 		plan_free(&d->plan);
 		farm_configure(d->parts.farm, settings);
+		moves_configure(d->parts.moves, settings);
 		plan_join(p, d->parts.farm);
 		d->plan = p;
 	} else {

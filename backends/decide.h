@@ -15,7 +15,8 @@
  *          checked must not open a mailbox. A driver may name the pool or
  *          the backend; then of the routes only refusals still count.
  * route    the pool, or one backend (route.h, table.h).
- * balance  the backend. Where users are kept together, the one that has the
+ * balance  the backend. A user who is held or on the way to another backend
+ *          waits first (moves.h). Where users are kept together, the one that has the
  *          user's sessions; otherwise one of the pool (balance.h), or of its
  *          fallback pools. Where all are full, the question waits in a
  *          queue.
@@ -54,6 +55,7 @@ struct decision;
 struct err;
 struct ev_loop;
 struct farm;
+struct moves;
 struct place;
 struct settings;
 struct tables;
@@ -104,6 +106,7 @@ struct decide_parts {
 	struct farm *farm;
 	struct tables *tables;
 	struct auth *auth;
+	struct moves *moves;
 };
 
 struct decide_calls {
@@ -131,6 +134,9 @@ void decide_go(struct decide *d);
 
 /* The session has ended: its lease, or its question, is no more. */
 void decide_release(struct decide *d, uint64_t worker, uint64_t session);
+
+/* Logins of this user may go on (moves.h). */
+void decide_go_on(struct decide *d, struct str user);
 
 /* The worker is gone, and so are its questions and sessions. */
 void decide_drop_worker(struct decide *d, uint64_t worker);

@@ -11,6 +11,7 @@
 #include "backends/conf.h"
 #include "backends/decide_impl.h"
 #include "backends/farm.h"
+#include "backends/moves.h"
 #include "backends/place.h"
 #include <utlist.h>
 
@@ -78,15 +79,13 @@ static enum obstacle obstacle(struct decision *dn, const struct backend *b)
 
 /* --- the queue --------------------------------------------------------------- */
 
-/* b: the only backend that will do; NULL: any of the pool. */
-static enum decide_step wait_for_room(struct decision *dn, struct pool *pool,
-    struct backend *b)
+static enum decide_step wait_in_queue(struct decision *dn, struct pool *pool)
 {
 	struct decide *d = dn->decide;
 	double now = ev_now(d->parts.loop);
 
 	if (dn->line)
-		return decide_wait(dn, "for room in the queue of the pool");
+		return decide_wait(dn, "in the queue of the pool");
 	if (dn->queue.is_late)
 		return decide_refuse(dn, SAY_UNAVAILABLE, "queue-timeout");
 	if (pool->n_queued >= pool->conf->queue)
@@ -96,13 +95,27 @@ static enum decide_step wait_for_room(struct decision *dn, struct pool *pool,
 		    (double)pool->conf->queue_timeout_ms / 1000;
 	dn->queue.is_in = true;
 	dn->queue.pool = pool;
-	dn->queue.backend = b;
 	pool->n_queued++;
 	DL_APPEND2(d->queue, dn, queue_prev, queue_next);
 	ev_timer_set(&dn->limit, dn->queue.until > now ?
 	    dn->queue.until - now : 0., 0.);
 	ev_timer_start(d->parts.loop, &dn->limit);
 	return DECIDE_SUSPENDED;
+}
+
+/* b: the only backend that will do; NULL: any of the pool. */
+static enum decide_step wait_for_room(struct decision *dn, struct pool *pool,
+    struct backend *b)
+{
+	dn->queue.is_for_user = false;
+	dn->queue.backend = b;
+	return wait_in_queue(dn, pool);
+}
+
+static enum decide_step wait_for_user(struct decision *dn)
+{
+	dn->queue.is_for_user = true;
+	return wait_in_queue(dn, dn->pool);
 }
 
 /* --- one backend only ---------------------------------------------------------- */
@@ -271,9 +284,19 @@ enum decide_step decide_stage_balance(struct decision *dn)
 	struct decide *d = dn->decide;
 
 	/* a session that tries again is not in its own way */
-	if (!dn->line)
-		place_release(d->parts.place, dn->key.worker,
-		    dn->key.session);
+	if (!dn->line && place_release(d->parts.place, dn->key.worker,
+	    dn->key.session))
+		moves_session_ended(d->parts.moves, dn->user);
+	switch (moves_gate(d->parts.moves, dn->user)) {
+	case MOVES_OPEN:
+		break;
+	case MOVES_WAIT:
+		decide_say(dn, "the user is held, or moving");
+		return wait_for_user(dn);
+	case MOVES_REFUSE:
+		decide_say(dn, "the user is held");
+		return decide_refuse(dn, SAY_UNAVAILABLE, "held");
+	}
 	struct backend *b = users_backend(dn);
 	if (b) {
 		struct pool *pool = pool_has(dn->pool, b) ? dn->pool :
@@ -281,6 +304,11 @@ enum decide_step decide_stage_balance(struct decision *dn)
 		return only(dn, pool ? pool : dn->pool, b,
 		    "where the user's sessions are");
 	}
+	struct str pin = moves_pin(d->parts.moves, dn->user);
+	b = pin.n ? farm_find(d->parts.farm, pin) : NULL;
+	if (b && obstacle(dn, b) == FIT)
+		return only(dn, plan_pool_of(d->plan, b), b,
+		    "where the operator has moved the user");
 	if (dn->pinned)
 		return only(dn, dn->pool, dn->pinned, "and no other");
 	return one_of_pools(dn);

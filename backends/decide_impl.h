@@ -42,6 +42,7 @@ struct decide_queue {
 	bool is_in;
 	bool is_late;			/* it may not wait any longer */
 	struct pool *pool;
+	bool is_for_user;		/* who is held or on the way */
 	struct backend *backend;	/* NULL: any of the pool */
 	double until;			/* of ev_now(); 0: not waited yet */
 };

@@ -15,7 +15,8 @@
 struct holder {
 	UT_hash_handle hh;
 	size_t n;
-	struct lease *leases;	/* a user's; the oldest first */
+	size_t n_users;		/* a backend's */
+	struct lease *leases;	/* the oldest first */
 	size_t len;
 	char name[];
 };
@@ -49,6 +50,7 @@ struct lease {
 	struct worker *worker;
 	struct lease *prev, *next;			/* of the user */
 	struct lease *worker_prev, *worker_next;
+	struct lease *backend_prev, *backend_next;
 	struct addr client;
 	uint64_t since_ms;
 };
@@ -172,10 +174,23 @@ static struct lease *lease_find(const struct place *p, uint64_t worker,
 	return l;
 }
 
+/* Whether the user has a session at the backend. */
+static bool is_there(const struct holder *user, const struct holder *backend)
+{
+	const struct lease *l;
+
+	DL_FOREACH(user->leases, l)
+		if (l->backend == backend)
+			return true;
+	return false;
+}
+
 static void lease_free(struct place *p, struct lease *l)
 {
 	HASH_DELETE(hh, p->leases, l);
 	DL_DELETE(l->user->leases, l);
+	l->backend->n_users -= !is_there(l->user, l->backend);
+	DL_DELETE2(l->backend->leases, l, backend_prev, backend_next);
 	DL_DELETE2(l->worker->leases, l, worker_prev, worker_next);
 	holder_put(&p->users, l->user);
 	holder_put(&p->backends, l->backend);
@@ -201,8 +216,10 @@ void place_take(struct place *p, const struct place_session *s)
 	l->worker = worker_get(p, s->worker);
 	l->client = s->client;
 	l->since_ms = s->since_ms;
+	l->backend->n_users += !is_there(l->user, l->backend);
 	HASH_ADD(hh, p->leases, key, sizeof l->key, l);
 	DL_APPEND(l->user->leases, l);
+	DL_APPEND2(l->backend->leases, l, backend_prev, backend_next);
 	DL_APPEND2(l->worker->leases, l, worker_prev, worker_next);
 }
 
@@ -285,6 +302,13 @@ size_t place_n_backend(const struct place *p, struct str backend)
 	return h ? h->n : 0;
 }
 
+size_t place_n_backend_users(const struct place *p, struct str backend)
+{
+	const struct holder *h = holder_find(p->backends, backend);
+
+	return h ? h->n_users : 0;
+}
+
 size_t place_n_address(const struct place *p, const struct addr *client)
 {
 	const struct site *s = site_find(p, client);
@@ -311,5 +335,20 @@ void place_user(const struct place *p, struct str user, place_visit_fn *visit,
 	DL_FOREACH(h->leases, l) {
 		struct place_session s = session_of(l);
 		visit(arg, &s);
+	}
+}
+
+void place_backend(const struct place *p, struct str backend,
+    place_find_fn *visit, void *arg)
+{
+	const struct holder *h = holder_find(p->backends, backend);
+	const struct lease *l;
+
+	if (!h)
+		return;
+	DL_FOREACH2(h->leases, l, backend_next) {
+		struct place_session s = session_of(l);
+		if (!visit(arg, &s))
+			return;
 	}
 }

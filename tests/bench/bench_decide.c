@@ -23,6 +23,7 @@
 #include "backends/auth.h"
 #include "backends/decide.h"
 #include "backends/farm.h"
+#include "backends/moves.h"
 #include "backends/place.h"
 #include "backends/resolve.h"
 #include "backends/table.h"
@@ -94,8 +95,11 @@ static void bench_decide(unsigned n_backends)
 	struct place *place = place_new();
 	struct tables *tables = tables_new(loop);
 	struct auth *auth = auth_new(loop);
+	struct moves *moves = moves_new(loop, place, &(struct moves_calls){
+	    0 }, NULL);
 	struct decide *d = decide_new(&(struct decide_parts){ .loop = loop,
-	    .place = place, .farm = farm, .tables = tables, .auth = auth },
+	    .place = place, .farm = farm, .tables = tables, .auth = auth,
+	    .moves = moves },
 	    &(struct decide_calls){ .answer = on_answer }, NULL);
 	struct decide_question q = { .mechanism = STR("PLAIN"),
 		.listener = STR("imaps") };
@@ -127,6 +131,7 @@ static void bench_decide(unsigned n_backends)
 	settings_unref(&s);
 	buf_fini(&text);
 	decide_free(&d);
+	moves_free(&moves);
 	auth_free(&auth);
 	tables_free(&tables);
 	place_free(&place);

@@ -25,6 +25,7 @@ test_login_failure := $(LOGIN)
 test_login_wire := $(LOGIN)
 test_decide := backends/decide.c backends/decide_stages.c \
 	backends/decide_balance.c backends/plan.c backends/auth.c \
+	backends/moves.c backends/hook.c \
 	backends/auth_kinds.c backends/table.c backends/table_cache.c \
 	backends/table_value.c backends/farm.c backends/balance.c \
 	backends/route.c backends/pattern.c backends/place.c \
@@ -56,3 +57,6 @@ test_table_popmap := backends/table_popmap.c
 TABLE_FILE := $(TABLE) backends/table_file.c backends/table_map.c \
 	backends/table_popmap.c backends/pattern_search.c backends/filewatch.c
 test_table_file := $(TABLE_FILE)
+test_moves := backends/moves.c backends/drain.c backends/hook.c \
+	backends/place.c admin/conf.c backends/conf.c proxy/conf.c \
+	backends/pattern.c

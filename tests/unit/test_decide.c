@@ -17,6 +17,7 @@
 #include "backends/conf.h"
 #include "backends/decide.h"
 #include "backends/farm.h"
+#include "backends/moves.h"
 #include "backends/place.h"
 #include "backends/resolve.h"
 #include "backends/table.h"
@@ -47,6 +48,7 @@ static struct {
 	struct place *place;
 	struct tables *tables;
 	struct auth *auth;
+	struct moves *moves;
 	struct decide *decide;
 	struct table_request *asked;	/* the table's request that is open */
 	uint64_t ended[8];		/* sessions that were told to end */
@@ -90,6 +92,19 @@ static void on_end(void *owner, uint64_t worker, uint64_t session)
 	(void)worker;
 	assert_true(t.n_ended < 8);
 	t.ended[t.n_ended++] = session;
+}
+
+static void on_move_end(void *owner, uint64_t worker, uint64_t session,
+    bool now)
+{
+	(void)now;
+	on_end(owner, worker, session);
+}
+
+static void on_go_on(void *owner, struct str user)
+{
+	(void)owner;
+	decide_go_on(t.decide, user);
 }
 
 static const struct decide_calls calls = { .answer = on_answer,
@@ -196,9 +211,11 @@ static int setup(void **state)
 	t.place = place_new();
 	t.tables = tables_new(t.loop);
 	t.auth = auth_new(t.loop);
+	t.moves = moves_new(t.loop, t.place, &(struct moves_calls){
+	    .end = on_move_end, .go_on = on_go_on }, NULL);
 	t.decide = decide_new(&(struct decide_parts){ .loop = t.loop,
 	    .place = t.place, .farm = t.farm, .tables = t.tables,
-	    .auth = t.auth }, &calls, NULL);
+	    .auth = t.auth, .moves = t.moves }, &calls, NULL);
 	decide_go(t.decide);
 	configure(BACKENDS ROUTES, 0);
 	return 0;
@@ -208,6 +225,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	decide_free(&t.decide);
+	moves_free(&t.moves);
 	auth_free(&t.auth);
 	tables_free(&t.tables);
 	farm_free(&t.farm);
@@ -445,7 +463,7 @@ static void test_decide_waits_without_configuration(void **state)
 	struct decide_question q = question(1, "jan@example.org");
 	struct decide *d = decide_new(&(struct decide_parts){ .loop = t.loop,
 	    .place = t.place, .farm = t.farm, .tables = t.tables,
-	    .auth = t.auth }, &calls, NULL);
+	    .auth = t.auth, .moves = t.moves }, &calls, NULL);
 
 	(void)state;
 	decide_go(d);

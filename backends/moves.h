@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#ifndef BACKENDS_MOVES_H
+#define BACKENDS_MOVES_H
+/*
+ * moves - users on their way to another backend, and users who are held
+ *
+ *	hook "before" -> END to all of the user's sessions there -> they are
+ *	gone -> settle -> hook "after" -> the user's logins go on
+ *
+ * Meanwhile logins of this user wait, and nobody else's: so a user is never
+ * at two backends, and the old one has time to write its indexes. Sessions
+ * end between two commands only. When some do not within moves.timeout, the
+ * move is given up, the user stays, and whoever ordered it may try again; or,
+ * with a deadline, they are cut off then.
+ *
+ * A held user's logins wait, or are refused, until the user is released: for
+ * a mailbox that is being migrated. A pinned user's sessions go to one
+ * backend, whatever routes and tables say.
+ *
+ * Shapes   users are canonical, backends titles.
+ * Units    seconds of the loop's clock.
+ * Errors   done is told: a hook that failed before the move stops it; one
+ *          that fails behind it is only logged.
+ * Owns     copies of all names; place is borrowed.
+ * Thread   control's.
+ * Not here where the user goes then: decide. What survives a restart: keep.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/str.h"
+
+struct conf_moves;
+struct ev_loop;
+struct moves;
+struct place;
+struct settings;
+
+struct moves_calls {
+	/* The session is to end: at its next safe point, or now. */
+	void (*end)(void *owner, uint64_t worker, uint64_t session,
+	    bool now);
+	/* Logins of this user may go on. */
+	void (*go_on)(void *owner, struct str user);
+};
+
+struct moves *moves_new(struct ev_loop *loop, const struct place *place,
+    const struct moves_calls *calls, void *owner);
+
+/* Ends all moves, without calling anybody. */
+void moves_free(struct moves **m);
+
+/* Takes a reference. Moves under way keep what they began with. */
+void moves_configure(struct moves *m, struct settings *settings);
+
+/* --- what a login asks ------------------------------------------------------- */
+
+enum moves_gate {
+	MOVES_OPEN,
+	MOVES_WAIT,		/* until go_on() */
+	MOVES_REFUSE,
+};
+
+enum moves_gate moves_gate(const struct moves *m, struct str user);
+
+/* Where the user is pinned to; empty: nowhere. */
+struct str moves_pin(const struct moves *m, struct str user);
+
+/* A session of the user's has ended. */
+void moves_session_ended(struct moves *m, struct str user);
+
+/* Sessions of many users have ended. */
+void moves_recheck(struct moves *m);
+
+/* --- moves --------------------------------------------------------------------- */
+
+enum moves_outcome {
+	MOVES_DONE,
+	MOVES_STUCK,		/* sessions did not end in time */
+	MOVES_FAILED,		/* a hook stopped it */
+	MOVES_STOPPED,		/* moves_stop() */
+};
+
+const char *moves_outcome_word(enum moves_outcome o);
+
+typedef void moves_done_fn(void *owner, struct str user,
+    enum moves_outcome outcome, const char *why);
+
+/* The user leaves from. to: for the hooks; empty when it is not known before.
+ * done may be NULL. False: the user is on the way already. */
+bool moves_start(struct moves *m, struct str user, struct str from,
+    struct str to, moves_done_fn *done, void *owner);
+
+/* What of these moves has not ended is cut off now. from empty: all. */
+void moves_cut(struct moves *m, struct str from);
+
+/* The owner's moves end without having been done; done is told. */
+void moves_stop(struct moves *m, const void *owner);
+
+bool moves_has(const struct moves *m, struct str user);
+size_t moves_n(const struct moves *m);
+
+/* --- holds and pins ------------------------------------------------------------- */
+
+void moves_hold(struct moves *m, struct str user, bool refuses);
+
+/* False: the user was not held. */
+bool moves_release(struct moves *m, struct str user);
+
+/* backend empty: no pin any more. */
+void moves_set_pin(struct moves *m, struct str user, struct str backend);
+
+struct moves_user {
+	struct str user, pin;
+	bool is_held, is_refused, is_moving;
+	struct str from, to;	/* of a move */
+	const char *phase;	/* "before" "ending" "settling" "after" */
+	double since;		/* of the phase, loop's time */
+};
+
+/* Everybody who is held, pinned or moving. */
+typedef void moves_visit_fn(void *arg, const struct moves_user *u);
+void moves_visit(const struct moves *m, moves_visit_fn *visit, void *arg);
+#endif
