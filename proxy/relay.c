@@ -8,6 +8,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/err.h"
 #include "proxy/conf.h"
+#include "proxy/parting.h"
 #include "proxy/relay_splice.h"
 #include "proxy/snapshot.h"
 #include "proxy/worker.h"
@@ -141,7 +142,7 @@ enum step relay_run(struct session *s)
 	enum stream_verdict client = move(s, FRAME_CLIENT);
 
 	if (backend == STREAM_EOF || backend == STREAM_FAILED)
-		return session_fail(s, backend_ended(s));
+		return parting_begin(s, backend_ended(s));
 	if (client == STREAM_FAILED)
 		return session_fail(s, client_ended(s));
 	if (client == STREAM_EOF)

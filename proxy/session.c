@@ -13,6 +13,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/conf.h"
 #include "proxy/frontend.h"
+#include "proxy/parting.h"
 #include "proxy/prelogin.h"
 #include "proxy/relay.h"
 #include "proxy/relay_splice.h"
@@ -106,6 +107,7 @@ static bool may_enter(enum stage from, enum stage to)
 	case STAGE_CONNECT:
 	case STAGE_LOGIN:
 	case STAGE_RELAY:
+	case STAGE_PARTING:
 	case STAGE_LINGER:
 	case STAGE_end:
 		break;
@@ -171,7 +173,7 @@ static bool say_last(struct session *s)
 	if (!last || stream_is_broken(&s->client) || s->client.has_shutdown ||
 	    s->client.is_handshaking)
 		return false;
-	if (s->stage == STAGE_RELAY ? s->is_opaque || !frame_can_bye(&s->frame)
+	if (s->stage >= STAGE_RELAY ? s->is_opaque || !frame_can_bye(&s->frame)
 	    || frame_bye_seen(&s->frame) : !frontend_may_bye(s))
 		return false;
 	stream_write(&s->client, last, strlen(last));
@@ -286,7 +288,7 @@ void session_order_end(struct session *s, enum reason why)
 {
 	if (s->stage == STAGE_LINGER)
 		return;
-	if (s->stage < STAGE_RELAY || relay_may_end(s))
+	if (s->stage != STAGE_RELAY || relay_may_end(s))
 		session_close(s, why);
 	else
 		s->ordered = (uint8_t)why;

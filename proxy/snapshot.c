@@ -152,6 +152,20 @@ double snapshot_connect_seconds(const struct snapshot *s, struct str pool)
 	return 5;
 }
 
+double snapshot_spread_seconds(const struct snapshot *s,
+    const struct conf_backend *b)
+{
+	size_t n;
+	const struct conf_pool *const *all = conf_pool_all(s->settings, &n);
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < all[i]->backends.n; k++)
+			if (all[i]->backends.v[k] == b)
+				return (double)all[i]->disconnect_spread_ms /
+				    1000;
+	return 0;
+}
+
 const struct snapshot_listener *snapshot_find_listener(
     const struct snapshot *s, struct str name)
 {

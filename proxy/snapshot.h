@@ -57,6 +57,10 @@ const struct conf_backend *snapshot_find_backend(const struct snapshot *s,
 /* pool.connect_timeout of the pool of that name. */
 double snapshot_connect_seconds(const struct snapshot *s, struct str pool);
 
+/* pool.disconnect_spread of the first pool that has this backend. */
+double snapshot_spread_seconds(const struct snapshot *s,
+    const struct conf_backend *b);
+
 /* How to speak TLS to a backend of this snapshot; made at the first use and
  * kept, with the session to resume. NULL with err. */
 struct tls_client *snapshot_tls_client(struct snapshot *s,

@@ -17,6 +17,7 @@
 #include "proxy/imap/sasl.h"
 #include "proxy/ipc.h"
 #include "proxy/listener.h"
+#include "proxy/parting.h"
 #include "proxy/relay.h"
 #include "proxy/sandbox.h"
 #include "proxy/session.h"
@@ -364,6 +365,12 @@ static void on_half_limit(struct deadline *d, void *owner)
 	session_close(SESSION_OF(d), REASON_HALF_CLOSED);
 }
 
+static void on_parting_limit(struct deadline *d, void *owner)
+{
+	(void)owner;
+	parting_turn(SESSION_OF(d));
+}
+
 /* --- the process --------------------------------------------------------- */
 
 static void on_turn_end(struct ev_loop *loop, ev_prepare *p, int revents)
@@ -381,6 +388,8 @@ static void init_limits(struct worker *w)
 	deadline_class_init(&w->half_limit, w->loop, 60, on_half_limit, w);
 	deadline_class_init(&w->linger_limit, w->loop, RELAY_LINGER_S,
 	    on_half_limit, w);
+	deadline_class_init(&w->parting_limit, w->loop, 0, on_parting_limit,
+	    w);
 	ev_init(&w->grace, on_grace);
 	w->grace.data = w;
 	ev_init(&w->trim, on_trim);
@@ -406,6 +415,7 @@ static void fini(struct worker *w)
 {
 	session_bury(w);
 	listener_close_all(w);
+	parting_fini(w);
 	link_close(&w->control);
 	link_close(&w->parent);
 	forget_files(w);

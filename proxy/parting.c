@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#include "proxy/parting.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "backends/conf.h"
+#include "proxy/ask.h"
+#include "proxy/base/clock.h"
+#include "proxy/base/err.h"
+#include "proxy/base/mem.h"
+#include "proxy/relay_splice.h"
+#include "proxy/snapshot.h"
+#include "proxy/worker.h"
+
+#define uthash_fatal(msg) die("parting: %s", msg)
+#include <uthash.h>
+#include <utlist.h>
+
+#define READS_MAX 16
+
+/* A backend that sessions have left without a word. */
+struct left_backend {
+	UT_hash_handle hh;
+	double since;		/* the first of this burst */
+	double spread_s;
+	unsigned total, gone;	/* total: when it began */
+	char name[];
+};
+
+static struct left_backend *find(struct worker *w, const char *name)
+{
+	struct left_backend *l;
+
+	HASH_FIND_STR(w->left, name, l);
+	if (!l) {
+		l = mem_alloc(sizeof *l + strlen(name) + 1);
+		memcpy(l->name, name, strlen(name));
+		HASH_ADD_STR(w->left, name, l);
+	}
+	return l;
+}
+
+static unsigned count(const struct worker *w, const char *name)
+{
+	const struct session *s;
+	unsigned n = 0;
+
+	DL_FOREACH(w->sessions, s)
+		n += s->stage == STAGE_RELAY &&
+		    strcmp(s->chosen->name, name) == 0;
+	return n;
+}
+
+/* Of the rate that ends all within the spread, the first second's sessions go
+ * at once. */
+static double delay(struct session *s)
+{
+	struct worker *w = s->worker;
+	struct left_backend *l = find(w, s->chosen->name);
+	double now = clock_now();
+
+	if (l->gone == 0 || now - l->since > l->spread_s) {
+		l->since = now;
+		l->spread_s = snapshot_spread_seconds(s->chosen_in, s->chosen);
+		l->total = count(w, l->name);
+		l->gone = 0;
+	}
+	l->gone++;
+	if (l->spread_s <= 0 || l->gone <= ceil(l->total / l->spread_s))
+		return 0;
+	double share = (double)l->gone / l->total;
+	return l->since + l->spread_s * (share < 1 ? share : 1) - now;
+}
+
+enum step parting_begin(struct session *s, enum reason why)
+{
+	double after = 0;
+
+	if (why == REASON_BACKEND_EOF || why == REASON_BACKEND_ERROR)
+		after = delay(s);
+	if (after <= 0)
+		return session_fail(s, why);
+	s->ordered = (uint8_t)why;
+	ask_released(s);
+	relay_pipes_free(&s->pipes);
+	stream_close(&s->backend);
+	/* turns of one backend come in order; of several, one may be late by
+	 * as much as the spread */
+	s->worker->parting_limit.length_s = after;
+	deadline_start(&s->worker->parting_limit, &s->deadline);
+	session_enter(s, STAGE_PARTING);
+	return STEP_MOVED;
+}
+
+enum step parting_run(struct session *s)
+{
+	struct stream_loop *l = &s->worker->streams;
+	size_t n;
+
+	for (int i = 0; i < READS_MAX; i++) {
+		switch (stream_read(&s->client, l->scratch, l->chunk, &n)) {
+		case STREAM_OK:
+			continue;
+		case STREAM_AGAIN:
+			break;
+		case STREAM_EOF:
+		case STREAM_FAILED:
+			return session_fail(s, s->ordered);
+		}
+		break;
+	}
+	stream_want(&s->client, true);
+	return STEP_WAIT;
+}
+
+void parting_turn(struct session *s)
+{
+	session_close(s, s->ordered);
+}
+
+void parting_fini(struct worker *w)
+{
+	struct left_backend *l, *next;
+
+	HASH_ITER(hh, w->left, l, next) {
+		HASH_DELETE(hh, w->left, l);
+		free(l);
+	}
+}
