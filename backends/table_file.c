@@ -6,14 +6,11 @@
  * the first time keys wait; later the old content serves until the new one is
  * there, and for as long as the new one is bad.
  */
-#include <ev.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <utlist.h>
 
 #include "backends/conf.h"
-#include "backends/filewatch.h"
+#include "backends/fileload.h"
 #include "backends/table.h"
 #include "backends/table_map.h"
 #include "proxy/base/clock.h"
@@ -29,43 +26,16 @@ struct waiter {
 struct file {
 	const struct conf_table *conf;
 	bool folds;
-	struct ev_loop *loop;
-	struct filewatch *watch;
+	struct fileload *load;
 	struct table_map *map;		/* in use; NULL: none yet */
 	struct err why;			/* there is none */
 	struct waiter *waiting;
-	/* The thread, and what it made: its own until done. */
-	pthread_t thread;
-	bool is_loading, must_reload;
 	bool is_loaded;			/* for the first time, or in vain */
-	atomic_bool stop;
-	ev_async done;
+	/* What the thread made: its own until load_end(). */
 	struct table_map *loaded;
 	struct err load_error;
-	double began;
+	double seconds;
 };
-
-static void *load(void *arg)
-{
-	struct file *f = arg;
-
-	f->loaded = table_map_load(f->conf->path, f->conf->format, f->folds,
-	    &f->stop, &f->load_error);
-	ev_async_send(f->loop, &f->done);
-	return NULL;
-}
-
-/* Signals are for the loop's thread. */
-static bool start_thread(struct file *f)
-{
-	sigset_t all, old;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
-	int error = pthread_create(&f->thread, NULL, load, f);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return error == 0;
-}
 
 static void log_loaded(const struct file *f)
 {
@@ -77,7 +47,7 @@ static void log_loaded(const struct file *f)
 	log_text(&l, "table", f->conf->name);
 	if (f->loaded) {
 		log_u64(&l, "entries", table_map_n(f->loaded));
-		log_seconds(&l, "after", clock_now() - f->began);
+		log_seconds(&l, "after", f->seconds);
 	} else {
 		log_text(&l, "why", f->load_error.text);
 		log_text(&l, "kept", f->map ? "old" : "none");
@@ -110,8 +80,24 @@ static void answer_waiting(struct file *f)
 	}
 }
 
-static void load_end(struct file *f)
+/* In the thread. */
+static void load(void *owner, const atomic_bool *stop)
 {
+	struct file *f = owner;
+	double began = clock_now();
+
+	f->loaded = table_map_load(f->conf->path, f->conf->format, f->folds,
+	    stop, &f->load_error);
+	f->seconds = clock_now() - began;
+}
+
+static void load_end(void *owner, bool was_run)
+{
+	struct file *f = owner;
+
+	if (!was_run)
+		err_set(&f->load_error, "%s: no thread to read it",
+		    f->conf->path);
 	log_loaded(f);
 	f->is_loaded = true;
 	if (f->loaded) {
@@ -124,37 +110,7 @@ static void load_end(struct file *f)
 	answer_waiting(f);
 }
 
-static void load_begin(struct file *f)
-{
-	f->must_reload = f->is_loading;
-	if (f->is_loading)
-		return;
-	f->began = clock_now();
-	f->is_loading = start_thread(f);
-	if (!f->is_loading) {
-		err_set(&f->load_error, "%s: no thread to read it",
-		    f->conf->path);
-		load_end(f);
-	}
-}
-
-static void on_done(struct ev_loop *loop, ev_async *a, int revents)
-{
-	struct file *f = a->data;
-
-	(void)loop;
-	(void)revents;
-	pthread_join(f->thread, NULL);
-	f->is_loading = false;
-	load_end(f);
-	if (f->must_reload)
-		load_begin(f);
-}
-
-static void on_change(void *owner)
-{
-	load_begin(owner);
-}
+static const struct fileload_owner loader = { load, load_end };
 
 static void *file_new(const struct conf_table *conf, bool fold,
     struct ev_loop *loop, struct err *err)
@@ -164,12 +120,7 @@ static void *file_new(const struct conf_table *conf, bool fold,
 	(void)err;
 	f->conf = conf;
 	f->folds = fold;
-	f->loop = loop;
-	ev_async_init(&f->done, on_done);
-	f->done.data = f;
-	ev_async_start(loop, &f->done);
-	f->watch = filewatch_new(loop, conf->path, on_change, f);
-	load_begin(f);
+	f->load = fileload_new(loop, conf->path, &loader, f);
 	return f;
 }
 
@@ -201,11 +152,7 @@ static void file_free(void *kind)
 	struct file *f = kind;
 
 	must(!f->waiting);
-	atomic_store(&f->stop, true);
-	if (f->is_loading)
-		pthread_join(f->thread, NULL);
-	ev_async_stop(f->loop, &f->done);
-	filewatch_free(&f->watch);
+	fileload_free(&f->load);
 	table_map_free(&f->loaded);
 	table_map_free(&f->map);
 	free(f);

@@ -55,7 +55,8 @@ TABLE := backends/table.c backends/table_cache.c backends/table_value.c \
 test_table := $(TABLE)
 test_table_popmap := backends/table_popmap.c
 TABLE_FILE := $(TABLE) backends/table_file.c backends/table_map.c \
-	backends/table_popmap.c backends/pattern_search.c backends/filewatch.c
+	backends/table_popmap.c backends/pattern_search.c \
+	backends/fileload.c backends/filewatch.c
 test_table_file := $(TABLE_FILE)
 test_moves := backends/moves.c backends/drain.c backends/hook.c \
 	backends/place.c admin/conf.c backends/conf.c proxy/conf.c \
