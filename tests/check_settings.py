@@ -46,6 +46,8 @@ MACROS = r"""
     ROW setting | #s | "SET" | #f | p | #fl | d | #e END
 #define SETTING_REF(s, to, f, fl, d) \
     ROW setting | #s | "REF" | #f | "" | #fl | d | #to END
+#define SETTING_REFS_OR(s, to, f, none, fl, d) \
+    SETTING_REFS(s, to, f, fl, d)
 #define SETTING_REFS(s, to, f, fl, d) \
     ROW setting | #s | "REFS" | #f | "" | #fl | d | #to END
 """
@@ -153,6 +155,8 @@ def facts(setting, words):
         parts.append(f"Default: {setting.default}.")
     else:
         parts.append("Default: none.")
+    if "NEGATABLE" in setting.flags:
+        parts.append("An element may have ! before it.")
     if "FIXED" in setting.flags:
         parts.append("A reload does not change it.")
     return "\n".join(escape(p) for p in parts)

@@ -259,16 +259,17 @@ static bool fill_part(struct settings *s, struct part *p, struct err *err)
 		return false;
 	for (size_t i = 0; i < p->def->n_rows; i++) {
 		const struct settings_row *row = &p->def->rows[i];
-		const struct raws *raws = &p->raws[i];
+		struct raws *raws = &p->raws[i];
 		if ((row->flags & SETTINGS_REQUIRED) &&
 		    (raws->n == 0 || !raws->v[0].text[0]))
 			return settings_fault(s, p->data,
 			    raws->n ? row->name : NULL, err,
 			    "%s is missing; expected %s = ...", row->name,
 			    row->name);
-		if (row->type == SETTINGS_REF || row->type == SETTINGS_REFS)
-			continue;
-		if (!settings_set_field(s, row, raws, p->data, err)) {
+		bool is_ref = row->type == SETTINGS_REF ||
+		    row->type == SETTINGS_REFS;
+		if (!settings_negate(s, row, raws, err) || (!is_ref &&
+		    !settings_set_field(s, row, raws, p->data, err))) {
 			put_place(p, row->name, 0, err);
 			return false;
 		}
@@ -298,10 +299,14 @@ static bool link_row(struct settings *s, struct part *p, size_t i,
 		return true;
 	for (size_t j = 0; j < raws->n; j++) {
 		const char *name = raws->v[j].text;
-		v[j] = find_target(s, row->target, name);
-		if (!v[j]) {
+		bool is_none = row->none && strcmp(name, row->none) == 0;
+		if (!is_none)
+			v[j] = find_target(s, row->target, name);
+		if (!is_none && !v[j]) {
 			err_set(err, "there is no %s \"%.64s\"; expected the "
-			    "name of one", row->target, name);
+			    "name of one%s%s", row->target, name,
+			    row->none ? ", or " : "",
+			    row->none ? row->none : "");
 			put_place(p, row->name, j, err);
 			return false;
 		}
@@ -316,8 +321,8 @@ static bool link_row(struct settings *s, struct part *p, size_t i,
 			memcpy(field, v, sizeof v[0]);
 		return true;
 	}
-	memcpy(field, &(struct { const void **v; size_t n; }){ v, raws->n },
-	    sizeof(struct { const void **v; size_t n; }));
+	memcpy(field, &(struct settings_refs){ v, raws->n, raws->n_not },
+	    sizeof(struct settings_refs));
 	return true;
 }
 

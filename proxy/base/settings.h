@@ -14,6 +14,8 @@
  * Shapes   a string is never NULL; "" means not set. A reference to another
  *          section is a pointer to that section's struct. Sections that may
  *          stand once are always there: with defaults where the text has none.
+ *          Elements of a list that were written with "!" are the last n_not
+ *          of its n, without the "!"; only NEGATABLE settings have some.
  * Units    durations in ms, sizes in bytes; the fields' names say so.
  * Errors   "file:line: what is wrong, what was expected"; the first one only.
  * Owns     a snapshot owns all that hangs on it, the content of the files
@@ -61,7 +63,7 @@ struct settings_address {
 
 struct settings_strings {
 	const char *const *v;
-	size_t n;
+	size_t n, n_not;
 };
 
 struct settings_addresses {
@@ -71,7 +73,13 @@ struct settings_addresses {
 
 struct settings_networks {
 	const struct net *v;
-	size_t n;
+	size_t n, n_not;
+};
+
+/* What a REFS field is, but for the type of what v points to. */
+struct settings_refs {
+	const void *const *v;	/* NULL: the row's word for none of them */
+	size_t n, n_not;
 };
 
 enum settings_type {
@@ -105,6 +113,8 @@ enum settings_flags {
 	SETTINGS_FIXED = 2,	/* a reload does not change it */
 	SETTINGS_SYSTEM = 4,	/* FILE: "" means the default, which is a file
 				 * of the system and may be missing */
+	SETTINGS_NEGATABLE = 8,	/* STRINGS, NETWORKS, REFS: an element may
+				 * have "!" before it */
 };
 
 struct settings_choice {
@@ -121,6 +131,7 @@ struct settings_row {
 	unsigned flags;		/* enum settings_flags */
 	const struct settings_choice *choices;	/* ends with a NULL word */
 	const char *target;	/* REF, REFS: the section's name */
+	const char *none;	/* REFS: word for none of them; or NULL */
 	const char *doc;	/* one sentence or more, for the manual */
 };
 

@@ -29,10 +29,11 @@ struct raw {
 	int line;
 };
 
-/* All values of one setting of one section; n 0: not given. */
+/* All values of one setting of one section; n 0: not given. Once negated, the
+ * last n_not are those that were written with "!". */
 struct raws {
 	struct raw *v;
-	size_t n;
+	size_t n, n_not;
 };
 
 /* One section of the text. */
@@ -109,6 +110,11 @@ bool settings_parse(struct settings *s, struct str text, const char *name,
 
 /* Whether a type takes "{ a, b }". */
 bool settings_is_list(enum settings_type type);
+
+/* Moves the values of a NEGATABLE row that have "!" before them to the end, and
+ * drops it. */
+bool settings_negate(struct settings *s, const struct settings_row *row,
+    struct raws *raws, struct err *err);
 
 /* Fills the field from its values, or from the row's preset when there are
  * none; not for references. The error names no place. */

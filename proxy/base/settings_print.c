@@ -11,13 +11,14 @@
 
 /* In double quotes; in single ones where libConfuse would see an escape or
  * an environment variable. */
-static void print_string(const char *text, struct buf *out)
+static void print_quoted(const char *before, const char *text,
+    struct buf *out)
 {
 	if (!strpbrk(text, "\\\"$")) {
-		buf_printf(out, "\"%s\"", text);
+		buf_printf(out, "\"%s%s\"", before, text);
 		return;
 	}
-	buf_puts(out, "'");
+	buf_printf(out, "'%s", before);
 	for (const char *p = text; *p; p++) {
 		if (*p == '\\' || *p == '\'')
 			buf_puts(out, "\\");
@@ -26,11 +27,40 @@ static void print_string(const char *text, struct buf *out)
 	buf_puts(out, "'");
 }
 
-static void print_network(const struct net *n, struct buf *out)
+static void print_string(const char *text, struct buf *out)
+{
+	print_quoted("", text, out);
+}
+
+/* What stands before element i of a list. */
+static const char *start_element(size_t i, size_t n, size_t n_not,
+    struct buf *out)
+{
+	buf_puts(out, i ? ", " : " ");
+	return i >= n - n_not ? "!" : "";
+}
+
+static void print_strings(const struct settings_strings *list,
+    struct buf *out)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		const char *before = start_element(i, list->n, list->n_not,
+		    out);
+		print_quoted(before, list->v[i], out);
+	}
+}
+
+static void print_networks(const struct settings_networks *list,
+    struct buf *out)
 {
 	char ip[ADDR_IP_MAX];
 
-	buf_printf(out, "\"%s/%u\"", addr_ip(&n->addr, ip), n->bits);
+	for (size_t i = 0; i < list->n; i++) {
+		const char *before = start_element(i, list->n, list->n_not,
+		    out);
+		buf_printf(out, "\"%s%s/%u\"", before,
+		    addr_ip(&list->v[i].addr, ip), list->v[i].bits);
+	}
 }
 
 static const char *word_of(const struct settings_choice *c, unsigned value)
@@ -52,45 +82,38 @@ static void print_set(const struct settings_row *row, unsigned bits,
 		}
 }
 
-static void print_refs(const void *field, struct buf *out)
+static void print_refs(const struct settings_row *row,
+    const struct settings_refs *list, struct buf *out)
 {
-	const struct {
-		const void *const *v;
-		size_t n;
-	} *refs = field;
-
-	for (size_t i = 0; i < refs->n; i++)
-		buf_printf(out, "%s%s", i ? ", " : " ",
-		    settings_name(refs->v[i]));
+	for (size_t i = 0; i < list->n; i++) {
+		const char *name = list->v[i] ? settings_name(list->v[i]) :
+		    row->none;
+		if (*start_element(i, list->n, list->n_not, out))
+			buf_printf(out, "\"!%s\"", name);
+		else
+			buf_puts(out, name);
+	}
 }
 
 static void print_list(const struct settings_row *row, const void *field,
     struct buf *out)
 {
-	const struct settings_strings *strings = field;
 	const struct settings_addresses *addresses = field;
-	const struct settings_networks *networks = field;
 
 	buf_puts(out, "{");
 	if (row->type == SETTINGS_SET)
 		print_set(row, *(const unsigned *)field, out);
 	else if (row->type == SETTINGS_REFS)
-		print_refs(field, out);
+		print_refs(row, field, out);
 	else if (row->type == SETTINGS_STRINGS)
-		for (size_t i = 0; i < strings->n; i++) {
-			buf_puts(out, i ? ", " : " ");
-			print_string(strings->v[i], out);
-		}
+		print_strings(field, out);
 	else if (row->type == SETTINGS_ADDRESSES)
 		for (size_t i = 0; i < addresses->n; i++) {
 			buf_puts(out, i ? ", " : " ");
 			print_string(addresses->v[i].text, out);
 		}
 	else
-		for (size_t i = 0; i < networks->n; i++) {
-			buf_puts(out, i ? ", " : " ");
-			print_network(&networks->v[i], out);
-		}
+		print_networks(field, out);
 	buf_puts(out, " }");
 }
 

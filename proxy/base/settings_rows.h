@@ -26,6 +26,8 @@
  *	SETTING_SET(section, enum, name, default, flags, doc)
  *	SETTING_REF(section, target, name, flags, doc)
  *	SETTING_REFS(section, target, name, flags, doc)
+ *	SETTING_REFS_OR(section, target, name, "none", flags, doc)
+ *					a NULL among them is that word
  *	SECTION_END(name, KIND, check)
  *
  * Of SECTION(tls, TITLED, ...) come struct conf_tls, the table
@@ -46,6 +48,7 @@
 #undef SETTING_SET
 #undef SETTING_REF
 #undef SETTING_REFS
+#undef SETTING_REFS_OR
 #undef SECTION_END
 
 #ifndef SETTINGS_FIELDS
@@ -119,7 +122,9 @@
 #define SETTING_SET(s, e, f, preset, flags, doc)	unsigned f;
 #define SETTING_REF(s, to, f, flags, doc)	const struct conf_##to *f;
 #define SETTING_REFS(s, to, f, flags, doc) \
-	struct { const struct conf_##to *const *v; size_t n; } f;
+	struct { const struct conf_##to *const *v; size_t n, n_not; } f;
+#define SETTING_REFS_OR(s, to, f, none, flags, doc) \
+	SETTING_REFS(s, to, f, flags, doc)
 #define SECTION_END(s, kind, check) \
 	}; \
 	extern const struct settings_section conf_##s##_section; \
@@ -131,6 +136,7 @@
 #define REQUIRED	SETTINGS_REQUIRED
 #define FIXED		SETTINGS_FIXED
 #define SYSTEM		SETTINGS_SYSTEM
+#define NEGATABLE	SETTINGS_NEGATABLE
 #define MSECS(n)	UINT64_C(n)
 #define SECS(n)		(UINT64_C(n) * 1000)
 #define MINS(n)		(SECS(60) * (n))
@@ -170,9 +176,12 @@
 	  .offset = offsetof(struct conf_##s, f), .preset = "", \
 	  .flags = (flags_), .target = #to, .doc = (doc_) },
 #define SETTING_REFS(s, to, f, flags_, doc_) \
+	SETTING_REFS_OR(s, to, f, NULL, flags_, doc_)
+#define SETTING_REFS_OR(s, to, f, none_, flags_, doc_) \
 	{ .name = #f, .type = SETTINGS_REFS, \
 	  .offset = offsetof(struct conf_##s, f), .preset = "", \
-	  .flags = (flags_), .target = #to, .doc = (doc_) },
+	  .flags = (flags_), .target = #to, .none = (none_), \
+	  .doc = (doc_) },
 #define SECTION_END(s, kind_, check_) \
 	}; \
 	const struct settings_section conf_##s##_section = { \

@@ -302,17 +302,50 @@ bool settings_is_list(enum settings_type type)
 	    type == SETTINGS_REFS;
 }
 
+bool settings_negate(struct settings *s, const struct settings_row *row,
+    struct raws *raws, struct err *err)
+{
+	size_t n_not = 0, n = 0;
+
+	if (!(row->flags & SETTINGS_NEGATABLE))
+		return true;
+	struct raw *nots = settings_alloc(s, raws->n * sizeof *nots);
+	for (size_t i = 0; i < raws->n; i++) {
+		struct raw raw = raws->v[i];
+		if (raw.text[0] != '!') {
+			raws->v[n++] = raw;
+			continue;
+		}
+		if (!*++raw.text)
+			return err_set(err, "\"!\" stands alone; expected what "
+			    "must not be behind it");
+		nots[n_not++] = raw;
+	}
+	if (n_not)
+		memcpy(&raws->v[n], nots, n_not * sizeof *nots);
+	raws->n_not = n_not;
+	return true;
+}
+
+/* "" alone is how a list that is not set may be written. */
+static void set_strings(struct settings *s, const struct raws *raws,
+    struct settings_strings *field)
+{
+	size_t n = raws->n == 1 && !raws->v[0].text[0] ? 0 : raws->n;
+	const char **v = settings_alloc(s, n * sizeof *v);
+
+	for (size_t i = 0; i < n; i++)
+		v[i] = raws->v[i].text;
+	*field = (struct settings_strings){ v, n, raws->n_not };
+}
+
 static bool set_list(struct settings *s, const struct settings_row *row,
     const struct raws *raws, void *field, struct err *err)
 {
 	size_t n = raws->n;
 
 	if (row->type == SETTINGS_STRINGS) {
-		const char **v = settings_alloc(s, n * sizeof *v);
-		for (size_t i = 0; i < n; i++)
-			v[i] = raws->v[i].text;
-		*(struct settings_strings *)field =
-		    (struct settings_strings){ v, n };
+		set_strings(s, raws, field);
 	} else if (row->type == SETTINGS_ADDRESSES) {
 		struct settings_address *v = settings_alloc(s, n * sizeof *v);
 		for (size_t i = 0; i < n; i++)
@@ -326,7 +359,7 @@ static bool set_list(struct settings *s, const struct settings_row *row,
 			if (!set_network(raws->v[i].text, &v[i], err))
 				return false;
 		*(struct settings_networks *)field =
-		    (struct settings_networks){ v, n };
+		    (struct settings_networks){ v, n, raws->n_not };
 	}
 	return true;
 }

@@ -159,6 +159,52 @@ static const struct row {
 	{ "route { user = \"~(\" refuse = a }",
 	  "t:1: route.user: \"~(\": missing closing parenthesis at character "
 	  "2; expected a glob, or ~ and an expression" },
+	{ "route { user = \"!~(\" refuse = a }",
+	  "t:1: route.user: \"~(\": missing closing parenthesis at character "
+	  "2; expected a glob, or ~ and an expression" },
+	{ "route { user = { a, \"!\" } refuse = a }",
+	  "t:1: route.user: \"!\" stands alone; expected what must not be "
+	  "behind it" },
+	{ "route { listener = \"!x\" refuse = a }",
+	  "t:1: route.listener: there is no listener \"x\"; expected the name "
+	  "of one" },
+	{ "route { network = \"!10.0.0.1/8\" refuse = no }",
+	  "t:1: route.network: \"10.0.0.1/8\" is not a network; expected one "
+	  "like 10.0.0.0/8 or 2001:db8::/32, all bits behind the prefix being "
+	  "zero" },
+	{ "route {" EOL "region = { unknown," EOL "eu } refuse = a }",
+	  "t:3: route.region: there is no region \"eu\"; expected the name of "
+	  "one, or unknown" },
+	{ "region eu { } route { region = { eu, \"!eu\" } refuse = a }",
+	  "t:1: route.region: \"eu\" is there twice; expected it once" },
+	{ "route {" EOL "country = { CH, \"!GER\" } refuse = a }",
+	  "t:2: route.country: \"GER\" is not a country; expected a code of "
+	  "two letters like CH, or unknown" },
+	{ "route { asn = { 64500, ASX } refuse = a }",
+	  "t:1: route.asn: \"ASX\" is not an AS number; expected one like "
+	  "64500, or unknown" },
+	{ "route { percent = 101 refuse = a }",
+	  "t:1: route.percent: \"101\" is out of range; expected 0 to 100" },
+	/* regions */
+	{ "region unknown { }",
+	  "t:1: region unknown: the name stands for no region; expected "
+	  "another" },
+	{ "region a { countries = unknown }",
+	  "t:1: region a.countries: \"unknown\" is not a country; expected a "
+	  "code of two letters like CH" },
+	{ "region a { subdivisions = BY }",
+	  "t:1: region a.subdivisions: \"BY\" is not a subdivision; expected "
+	  "a code like DE-BY" },
+	{ "region a { asns = 0 }",
+	  "t:1: region a.asns: \"0\" is not an AS number; expected one like "
+	  "64500" },
+	{ "region a { continents = XX }",
+	  "t:1: region a.continents: \"XX\" is not known; expected AF, AN, AS, "
+	  "EU, NA, OC or SA" },
+	{ "region a { networks = \"!10.0.0.0/8\" }",
+	  "t:1: region a.networks: \"!10.0.0.0/8\" is not a network; expected "
+	  "one like 10.0.0.0/8 or 2001:db8::/32, all bits behind the prefix "
+	  "being zero" },
 	{ "dns { servers = { \"ns.example:53\" } }",
 	  "t:1: dns.servers: \"ns.example:53\" has a name; expected an IP "
 	  "address and a port" },
