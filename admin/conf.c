@@ -58,6 +58,8 @@ static const struct settings_section *const sections[] = {
 	&conf_backend_section,
 	&conf_pool_section,
 	&conf_table_section,
+	&conf_geoip_section,
+	&conf_region_section,
 	&conf_route_section,
 	&conf_moves_section,
 	&conf_dns_section,

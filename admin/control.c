@@ -11,9 +11,11 @@
 #include "admin/conf.h"
 #include "admin/tickets.h"
 #include "backends/auth.h"
+#include "backends/conf.h"
 #include "backends/decide.h"
 #include "backends/drain.h"
 #include "backends/farm.h"
+#include "backends/geo.h"
 #include "backends/moves.h"
 #include "backends/place.h"
 #include "backends/probe.h"
@@ -55,6 +57,7 @@ struct control {
 	struct auth *auth;
 	struct moves *moves;
 	struct drains *drains;
+	struct geo *geo;
 	struct decide *decide;
 	struct tickets tickets;
 	struct buf words, mechanisms;	/* CAPABILITIES, as last sent */
@@ -203,7 +206,8 @@ static void serve(struct control *c, bool is_late)
 {
 	struct log_line l;
 
-	if (c->is_serving || !c->settings || !(is_late || are_all_synced(c)))
+	if (c->is_serving || !c->settings || !geo_is_ready(c->geo) ||
+	    !(is_late || are_all_synced(c)))
 		return;
 	c->is_serving = true;
 	ev_timer_stop(c->loop, &c->sync);
@@ -222,8 +226,18 @@ static void on_sync(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)revents;
 	serve(c, true);
-	if (!c->is_serving)	/* no configuration yet */
+	if (!c->is_serving)	/* something is not there yet */
 		ev_timer_again(loop, t);
+}
+
+static void on_geo_ready(void *owner)
+{
+	struct control *c = owner;
+
+	if (c->is_serving)
+		decide_go(c->decide);
+	else
+		serve(c, false);
 }
 
 /* --- questions ------------------------------------------------------------------ */
@@ -264,13 +278,15 @@ static void on_answer(void *owner, const struct decide_answer *a)
 		    .master_user = a->master_user,
 		    .master_password = a->master_password,
 		    .capabilities = a->capabilities, .pool = a->pool,
+		    .region = a->region, .country = a->country,
 		    .deadline_ms = a->deadline_ms });
 		return;
 	case DECIDE_REFUSE:
 		link_send_refuse(p->link, &(struct msg_refuse){
 		    .question = a->number, .text = a->text,
 		    .reason = a->reason, .denied = a->is_denied,
-		    .ends = a->ends });
+		    .ends = a->ends, .region = a->region,
+		    .country = a->country });
 		return;
 	case DECIDE_WAIT:
 		link_send_wait(p->link, &(struct msg_wait){
@@ -426,8 +442,14 @@ static bool put_in_force(struct control *c, struct settings *fresh,
 	    err))
 		return false;
 	probe_stop(c->probe);
+	decide_hold(c->decide);
 	bool is_good = decide_configure(c->decide, fresh,
 	    conf_limits(fresh)->sessions_per_address, err);
+	if (is_good)
+		geo_configure(c->geo, conf_geoip(fresh));
+	/* without its database a route by country would be passed over */
+	if (c->is_serving && geo_is_ready(c->geo))
+		decide_go(c->decide);
 	probe_start(c->probe);
 	if (!is_good)
 		return false;
@@ -556,12 +578,14 @@ static void init(struct control *c, int fd)
 	c->place = place_new();
 	c->tables = tables_new(c->loop);
 	c->auth = auth_new(c->loop);
+	c->geo = geo_new(c->loop, on_geo_ready, c);
 	c->moves = moves_new(c->loop, c->place, &(struct moves_calls){
 	    .end = on_move_end, .go_on = on_go_on }, c);
 	c->drains = drains_new(c->loop, c->place, c->moves, on_drained, c);
 	c->decide = decide_new(&(struct decide_parts){ .loop = c->loop,
 	    .place = c->place, .farm = c->farm, .tables = c->tables,
-	    .auth = c->auth, .moves = c->moves }, &(struct decide_calls){ .answer = on_answer,
+	    .auth = c->auth, .moves = c->moves, .geo = c->geo },
+	    &(struct decide_calls){ .answer = on_answer,
 	    .end = on_end_session }, c);
 	c->parent = link_open(c->loop, fd, "control", 0, on_parent_message,
 	    on_parent_closed, c);
@@ -577,6 +601,7 @@ static void fini(struct control *c)
 	decide_free(&c->decide);
 	drains_free(&c->drains);
 	moves_free(&c->moves);
+	geo_free(&c->geo);
 	auth_free(&c->auth);
 	tables_free(&c->tables);
 	place_free(&c->place);

@@ -4,6 +4,8 @@
 
 #include "admin/conf.h"
 #include "backends/auth.h"
+#include "backends/conf.h"
+#include "backends/geo.h"
 #include "backends/table.h"
 #include "proxy/base/err.h"
 #include "proxy/base/tlsctx.h"
@@ -66,7 +68,8 @@ struct settings *load_settings(const char *path, struct err *err)
 	struct settings *s = settings_load(path, &conf_schema, err);
 
 	if (s && (!check_files(s, err) || !check_tls(s, err) ||
-	    !tables_check(s, err) || !auth_test(s, err)))
+	    !tables_check(s, err) || !auth_test(s, err) ||
+	    !geo_check(conf_geoip(s), err)))
 		settings_unref(&s);
 	return s;
 }

@@ -6,8 +6,9 @@
  * load - proxy.conf, read and tried
  *
  * Makes of the settings what workers will make of them (certificates, keys,
- * authorities) and reads tables, so that what is wrong is found before anything is changed;
- * -t, the start and a reload are the same test.
+ * authorities) and reads tables and GeoIP databases, so that what is wrong is
+ * found before anything is changed; -t, the start and a reload are the same
+ * test.
  *
  * Errors   NULL with err: "file:line: what is wrong, what was expected".
  * Owns     the caller has one reference (settings_unref).

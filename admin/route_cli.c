@@ -13,6 +13,7 @@
 #include "backends/conf.h"
 #include "backends/decide.h"
 #include "backends/farm.h"
+#include "backends/geo.h"
 #include "backends/moves.h"
 #include "backends/place.h"
 #include "backends/resolve.h"
@@ -66,6 +67,13 @@ static void no_end(void *owner, uint64_t worker, uint64_t session)
 	(void)owner;
 	(void)worker;
 	(void)session;
+}
+
+static void on_geo_ready(void *owner)
+{
+	struct run *r = owner;
+
+	ev_break(r->loop, EVBREAK_ALL);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *t, int revents)
@@ -125,15 +133,19 @@ static int decide_and_print(struct settings *settings,
 	struct place *place = place_new();
 	struct tables *tables = tables_new(r.loop);
 	struct auth *auth = auth_new(r.loop);
+	struct geo *geo = geo_new(r.loop, on_geo_ready, &r);
 	struct moves *moves = moves_new(r.loop, place, &(struct moves_calls){
 	    0 }, NULL);
 	struct decide *d = decide_new(&(struct decide_parts){ .loop = r.loop,
 	    .place = place, .farm = farm, .tables = tables, .auth = auth,
-	    .moves = moves },
+	    .moves = moves, .geo = geo },
 	    &(struct decide_calls){ .answer = no_answer, .end = no_end },
 	    NULL);
 
 	decide_go(d);
+	geo_configure(geo, conf_geoip(settings));
+	while (!geo_is_ready(geo))
+		ev_run(r.loop, 0);
 	if (!decide_configure(d, settings, 0, &err)) {
 		fprintf(stderr, "mailweir: %s\n", err.text);
 	} else {
@@ -145,6 +157,7 @@ static int decide_and_print(struct settings *settings,
 	}
 	decide_free(&d);
 	moves_free(&moves);
+	geo_free(&geo);
 	auth_free(&auth);
 	tables_free(&tables);
 	place_free(&place);

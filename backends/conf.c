@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 
+#include "backends/geo_code.h"
 #include "backends/pattern.h"
 #include "proxy/base/addr.h"
 #include "proxy/base/err.h"
@@ -118,26 +119,129 @@ static bool is_refusal(const char *text)
 	return *p && *p != ' ';
 }
 
-static bool check_pattern(struct settings *s, const struct conf_route *r,
-    const char *key, const char *text, struct err *err)
+static bool check_patterns(struct settings *s, const struct conf_route *r,
+    const char *key, const struct settings_strings *list, struct err *err)
 {
 	struct err why;
-	struct pattern *p;
 
-	if (!text[0])
-		return true;
-	p = pattern_new(text, true, &why);
-	if (!p)
-		return settings_fault(s, r, key, err, "%s; expected a glob, "
-		    "or ~ and an expression", why.text);
-	pattern_free(&p);
+	for (size_t i = 0; i < list->n; i++) {
+		struct pattern *p = pattern_new(list->v[i], true, &why);
+		if (!p)
+			return settings_fault(s, r, key, err, "%s; expected "
+			    "a glob, or ~ and an expression", why.text);
+		pattern_free(&p);
+	}
 	return true;
 }
 
+/* --- places ------------------------------------------------------------------ */
+
+struct code_kind {
+	bool (*is_good)(const char *text);
+	const char *expected;
+};
+
+static bool is_country(const char *text)
+{
+	char code[GEO_COUNTRY_MAX];
+
+	return geo_country_parse(code, str_from(text));
+}
+
+static bool is_subdivision(const char *text)
+{
+	char code[GEO_SUBDIVISION_MAX];
+
+	return geo_subdivision_parse(code, str_from(text));
+}
+
+static bool is_asn(const char *text)
+{
+	uint32_t asn;
+
+	return geo_asn_parse(&asn, str_from(text));
+}
+
+static const struct code_kind country_code = { is_country,
+	"a country; expected a code of two letters like CH" };
+static const struct code_kind subdivision_code = { is_subdivision,
+	"a subdivision; expected a code like DE-BY" };
+static const struct code_kind asn_code = { is_asn,
+	"an AS number; expected one like 64500" };
+
+static bool check_codes(struct settings *s, const void *section,
+    const char *key, const struct settings_strings *list,
+    const struct code_kind *kind, bool may_be_unknown, struct err *err)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		const char *text = list->v[i];
+		if (!kind->is_good(text) && !(may_be_unknown &&
+		    strcmp(text, GEO_UNKNOWN) == 0))
+			return settings_fault(s, section, key, err,
+			    "\"%.40s\" is not %s%s", text, kind->expected,
+			    may_be_unknown ? ", or " GEO_UNKNOWN : "");
+	}
+	return true;
+}
+
+/* Not an error: the database may come later. */
+static void warn_without(struct settings *s, const void *section,
+    const char *key, bool is_used, const char *path, const char *database)
+{
+	if (is_used && !path[0])
+		settings_warn(s, section, key, "never holds without a "
+		    "database; expected geoip.%s", database);
+}
+
+static bool check_region(struct settings *s, const void *section,
+    struct err *err)
+{
+	const struct conf_region *r = section;
+	const struct conf_geoip *g = conf_geoip(s);
+	const char *places = g->country[0] ? g->country : g->city;
+
+	if (strcmp(r->name, GEO_UNKNOWN) == 0)
+		return settings_fault(s, r, NULL, err, "the name stands for "
+		    "no region; expected another");
+	if (r->networks.n + r->asns.n + r->subdivisions.n + r->countries.n ==
+	    0 && !r->continents)
+		settings_warn(s, r, NULL, "it has nothing: no address is in "
+		    "it");
+	warn_without(s, r, "asns", r->asns.n, g->asn, "asn");
+	warn_without(s, r, "subdivisions", r->subdivisions.n, g->city,
+	    "city");
+	warn_without(s, r, "countries", r->countries.n, places, "country");
+	warn_without(s, r, "continents", r->continents, places, "country");
+	return check_codes(s, r, "asns", &r->asns, &asn_code, false, err) &&
+	    check_codes(s, r, "subdivisions", &r->subdivisions,
+		&subdivision_code, false, err) &&
+	    check_codes(s, r, "countries", &r->countries, &country_code,
+		false, err);
+}
+
+/* --- routes ------------------------------------------------------------------ */
+
 static bool always_holds(const struct conf_route *r)
 {
-	return !r->table && !r->user[0] && !r->domain[0] && !r->sni[0] &&
-	    r->network.n == 0 && r->listener.n == 0;
+	return !r->table && r->user.n + r->domain.n + r->region.n +
+	    r->country.n + r->asn.n + r->network.n + r->listener.n +
+	    r->sni.n == 0 && r->percent == 100;
+}
+
+static bool check_conditions(struct settings *s, const struct conf_route *r,
+    struct err *err)
+{
+	const struct conf_geoip *g = conf_geoip(s);
+
+	warn_without(s, r, "country", r->country.n,
+	    g->country[0] ? g->country : g->city, "country");
+	warn_without(s, r, "asn", r->asn.n, g->asn, "asn");
+	return check_patterns(s, r, "user", &r->user, err) &&
+	    check_patterns(s, r, "domain", &r->domain, err) &&
+	    check_patterns(s, r, "sni", &r->sni, err) &&
+	    check_codes(s, r, "country", &r->country, &country_code, true,
+		err) &&
+	    check_codes(s, r, "asn", &r->asn, &asn_code, true, err);
 }
 
 static bool check_route(struct settings *s, const void *section,
@@ -165,9 +269,7 @@ static bool check_route(struct settings *s, const void *section,
 			    "at %s always holds", all[i]->where);
 			break;
 		}
-	return check_pattern(s, r, "user", r->user, err) &&
-	    check_pattern(s, r, "domain", r->domain, err) &&
-	    check_pattern(s, r, "sni", r->sni, err);
+	return check_conditions(s, r, err);
 }
 
 static bool check_table(struct settings *s, const void *section,

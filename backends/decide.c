@@ -147,7 +147,7 @@ static void decision_reset(struct decision *dn)
 	decision_unqueue(dn);
 	arena_free(&dn->notes);
 	dn->stage = DECIDE_AUTH;
-	dn->is_proven = dn->has_news = false;
+	dn->is_proven = dn->has_news = dn->is_located = false;
 	dn->login_user = dn->login_password = STR_NONE;
 	dn->verdict = (struct auth_answer){ 0 };
 	dn->found = (struct table_answer){ 0 };
@@ -218,6 +218,22 @@ static void give_answer(struct decision *dn)
 	decision_free(dn);
 }
 
+/* Who is refused is located, too: for the log. */
+static void locate(struct decision *dn)
+{
+	struct decide *d = dn->decide;
+
+	if (dn->is_located)
+		return;
+	dn->is_located = true;
+	dn->geo = d->parts.geo ? geo_find(d->parts.geo, &dn->q.client) :
+	    (struct geo_place){ 0 };
+	dn->region = regions_find(d->plan->regions, &dn->q.client, &dn->geo);
+	dn->answer.country = str_from(dn->geo.country);
+	if (dn->region.region)
+		dn->answer.region = str_from(dn->region.region->name);
+}
+
 static void decision_run(struct decision *dn)
 {
 	if (!dn->decide->plan) {
@@ -225,6 +241,7 @@ static void decision_run(struct decision *dn)
 		give_answer(dn);
 		return;
 	}
+	locate(dn);
 	for (;;) {
 		switch (stages[dn->stage](dn)) {
 		case DECIDE_NEXT:

@@ -14,7 +14,8 @@
  *          the backend is given the master user: a password that nobody has
  *          checked must not open a mailbox. A driver may name the pool or
  *          the backend; then of the routes only refusals still count.
- * route    the pool, or one backend (route.h, table.h).
+ * route    the pool, or one backend, by where the client is among others
+ *          (route.h, table.h, geo.h, region.h).
  * balance  the backend. A user who is held or on the way to another backend
  *          waits first (moves.h). Where users are kept together, the one that has the
  *          user's sessions; otherwise one of the pool (balance.h), or of its
@@ -55,6 +56,7 @@ struct decision;
 struct err;
 struct ev_loop;
 struct farm;
+struct geo;
 struct moves;
 struct place;
 struct settings;
@@ -95,6 +97,8 @@ struct decide_answer {
 	struct str text, reason;
 	bool is_denied;			/* wrong credentials: it counts */
 	bool ends;			/* the connection ends, too */
+	/* GRANT and REFUSE: where the client is, as far as it is known */
+	struct str region, country;
 	/* WAIT */
 	uint64_t wait_ms;
 };
@@ -107,6 +111,7 @@ struct decide_parts {
 	struct tables *tables;
 	struct auth *auth;
 	struct moves *moves;
+	struct geo *geo;		/* NULL: nobody knows where clients are */
 };
 
 struct decide_calls {

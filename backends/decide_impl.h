@@ -13,7 +13,9 @@
 
 #include "backends/auth.h"
 #include "backends/decide.h"
+#include "backends/geo.h"
 #include "backends/plan.h"
+#include "backends/region.h"
 #include "backends/table.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/user.h"
@@ -63,6 +65,9 @@ struct decision {
 	enum decide_stage stage;
 	bool is_proven;			/* nobody need check a password */
 	struct str user;		/* canonical */
+	bool is_located;
+	struct geo_place geo;		/* where the client is */
+	struct region_found region;
 	struct str login_user, login_password;	/* instead of the client's */
 	bool has_news;			/* a source has answered */
 	struct auth_check *check;	/* under way */

@@ -177,7 +177,30 @@ static void on_route_step(void *arg, const struct route_step *step)
 	else
 		decide_say(dn, "%s: %s does not hold%s", step->route->where,
 		    route_condition_name(step->failed),
-		    step->gave_up ? " (the pattern gave up)" : "");
+		    step->gave_up ? " (the pattern gave up)" :
+		    step->is_untold ? " (a GeoIP database is missing)" : "");
+}
+
+static const char *or_unknown(const char *code)
+{
+	return code[0] ? code : GEO_UNKNOWN;
+}
+
+static void say_location(const struct decision *dn)
+{
+	const struct geo_place *p = &dn->geo;
+	char text[REGION_TEXT_MAX];
+
+	if (p->has_places)
+		decide_say(dn, "country %s, subdivision %s, continent %s",
+		    or_unknown(p->country), or_unknown(p->subdivisions[0]),
+		    or_unknown(p->continent));
+	if (p->has_asns && p->asn)
+		decide_say(dn, "asn %u", p->asn);
+	else if (p->has_asns)
+		decide_say(dn, "asn " GEO_UNKNOWN);
+	if (dn->decide->plan->has_regions)
+		decide_say(dn, "%s", region_text(&dn->region, text));
 }
 
 static void on_found(void *owner, const struct table_answer *a)
@@ -248,7 +271,8 @@ static enum decide_step take_found(struct decision *dn)
 static struct route_outcome next_route(struct decision *dn)
 {
 	const struct route_request r = { .user = dn->user,
-		.client = dn->q.client, .listener = dn->q.listener,
+		.client = dn->q.client, .place = &dn->geo,
+		.region = &dn->region, .listener = dn->q.listener,
 		.sni = dn->q.sni };
 
 	return route_find(dn->decide->plan->routes, dn->row, &r,
@@ -267,6 +291,8 @@ enum decide_step decide_stage_route(struct decision *dn)
 	struct decide *d = dn->decide;
 	bool has_news = take_news(dn);
 
+	if (!has_news && dn->line)
+		say_location(dn);
 	for (;;) {
 		if (has_news) {
 			enum decide_step step = take_found(dn);

@@ -7,6 +7,7 @@
 #include "backends/balance.h"
 #include "backends/conf.h"
 #include "backends/farm.h"
+#include "backends/region.h"
 #include "backends/route.h"
 #include "proxy/base/mem.h"
 
@@ -33,6 +34,7 @@ void plan_free(struct plan **pp)
 		pool_free(pool);
 	}
 	route_free(&p->routes);
+	regions_free(&p->regions);
 	settings_unref(&p->settings);
 	free(p);
 }
@@ -49,8 +51,14 @@ struct plan *plan_new(struct settings *settings,
 	const struct conf_route *const *routes = conf_route_all(settings, &n);
 	p->routes = route_compile(routes, n,
 	    p->auth->canonical_case == USER_CASE_LOWER, err);
-	if (!p->routes)
+	if (!p->routes) {
 		plan_free(&p);
+		return NULL;
+	}
+	const struct conf_region *const *regions = conf_region_all(settings,
+	    &n);
+	p->regions = regions_compile(regions, n);
+	p->has_regions = n > 0;
 	return p;
 }
 

@@ -5,7 +5,7 @@
 /*
  * plan - a configuration in the form in which decide uses it
  *
- *	settings + farm  ->  routes, pools with their members
+ *	settings + farm  ->  routes, regions, pools with their members
  *
  * Errors   plan_new(): NULL with err, and the farm is as it was.
  * Owns     a reference to the settings. Its backends are the farm's: a plan
@@ -26,6 +26,7 @@ struct conf_auth;
 struct conf_backend;
 struct conf_pool;
 struct farm;
+struct regions;
 struct route_table;
 struct settings;
 
@@ -46,6 +47,8 @@ struct plan {
 	struct settings *settings;
 	const struct conf_auth *auth;
 	struct route_table *routes;
+	struct regions *regions;
+	bool has_regions;		/* any at all */
 	struct pool *pools;		/* by conf */
 	unsigned sessions_per_address;
 };

@@ -10,14 +10,18 @@
  * table knows the user: the caller asks it and, if it does not, goes on
  * behind that row.
  *
+ * A condition is a list: of its elements one must hold (if there are any), and
+ * none of those that were written with "!".
+ *
  * Shapes   an absent value of the request is empty; so sni = "*" holds also
  *          without SNI, and sni = "?*" does not. user is canonical; its
  *          domain is what stands behind its last "@". Patterns: pattern.h;
  *          those of domain and sni hold in either case, those of user where
- *          users are folded.
- * Errors   route_compile(): NULL with err, "file:line: ...". A pattern that
- *          gives up (pattern.h) counts as not matching and is told in the
- *          step; one gives up only by the operator's own expression.
+ *          users are folded. place and region are never NULL.
+ * Errors   route_compile(): NULL with err, "file:line: ...". A condition
+ *          fails, whatever else is in its list, where a pattern gives up
+ *          (pattern.h; only the operator's own expression does) or where no
+ *          database tells what is asked for; the step says so.
  * Owns     a table borrows the snapshot that its rows come from.
  * Thread   its owner's.
  * Not here asking tables.
@@ -34,11 +38,15 @@ struct conf_pool;
 struct conf_route;
 struct conf_table;
 struct err;
+struct geo_place;
+struct region_found;
 struct route_table;
 
 struct route_request {
 	struct str user;
 	struct addr client;
+	const struct geo_place *place;	/* the client's */
+	const struct region_found *region;
 	struct str listener;		/* its title */
 	struct str sni;
 };
@@ -61,9 +69,13 @@ struct route_outcome {
 enum route_condition {
 	ROUTE_USER,
 	ROUTE_DOMAIN,
+	ROUTE_REGION,
+	ROUTE_COUNTRY,
+	ROUTE_ASN,
 	ROUTE_NETWORK,
 	ROUTE_LISTENER,
 	ROUTE_SNI,
+	ROUTE_PERCENT,
 	ROUTE_ALL_HOLD,
 };
 
@@ -71,7 +83,8 @@ enum route_condition {
 struct route_step {
 	const struct conf_route *route;
 	enum route_condition failed;	/* the first that did not hold */
-	bool gave_up;
+	bool gave_up;			/* because a pattern did */
+	bool is_untold;			/* because a database is missing */
 };
 
 typedef void route_explain_fn(void *arg, const struct route_step *step);

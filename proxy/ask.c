@@ -119,12 +119,23 @@ void ask_heard(const struct session *s)
 			.words = words });
 }
 
+static void take_region(struct session *s, struct str region,
+    struct str country)
+{
+	s->region = snapshot_region(s->snapshot, region);
+	if (country.n == sizeof s->country)
+		memcpy(s->country, country.p, country.n);
+	else
+		memset(s->country, 0, sizeof s->country);
+}
+
 static void take_grant(struct session *s, const struct msg_grant *g)
 {
 	struct prelogin *p = s->prelogin;
 	struct arena *a = p->attempt;
 
 	s->has_lease = true;
+	take_region(s, g->region, g->country);
 	snapshot_unref(&s->chosen_in);
 	s->chosen_in = snapshot_ref(s->worker->snapshot);
 	s->chosen = snapshot_find_backend(s->chosen_in, g->backend);
@@ -160,6 +171,7 @@ void ask_answered(struct worker *w, const struct msg *m)
 	if (m->type == MSG_GRANT) {
 		take_grant(s, &m->grant);
 	} else if (m->type == MSG_REFUSE) {
+		take_region(s, m->refuse.region, m->refuse.country);
 		p->refusal = arena_str(p->attempt, m->refuse.text);
 		if (!p->refusal.n)
 			p->refusal = STR("NO [UNAVAILABLE] Try again later.");

@@ -215,6 +215,7 @@ static void log_refused(struct session *s, const struct refusal *r)
 		log_text(&l, "mechanism", sasl_mech_name(who->mech));
 	}
 	log_addr(&l, "client", &s->client_addr);
+	session_log_region(s, &l);
 	log_text(&l, "listener", s->listener->conf->name);
 	if (*s->tls_version)
 		log_text(&l, "tls", s->tls_version);

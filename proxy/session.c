@@ -79,6 +79,7 @@ void session_start(struct worker *w, const struct snapshot_listener *listener,
 	s->listener = listener;
 	s->client_addr = *client;
 	s->tls_version = "";
+	s->region = "";
 	s->accepted_at = clock_now();
 	stream_init(&s->client, &w->streams, on_stream, s);
 	stream_init(&s->backend, &w->streams, on_stream, s);
@@ -135,6 +136,15 @@ enum step session_fail(struct session *s, enum reason why)
 	return STEP_CLOSE;
 }
 
+void session_log_region(const struct session *s, struct log_line *l)
+{
+	if (*s->region)
+		log_text(l, "region", s->region);
+	if (s->country[0])
+		log_str(l, "country", (struct str){ s->country,
+		    sizeof s->country });
+}
+
 static void log_close(const struct session *s)
 {
 	double now = clock_now();
@@ -146,6 +156,7 @@ static void log_close(const struct session *s)
 	if (s->user)
 		log_text(&l, "user", s->user);
 	log_addr(&l, "client", &s->client_addr);
+	session_log_region(s, &l);
 	log_text(&l, "listener", s->listener->conf->name);
 	if (*s->tls_version)
 		log_text(&l, "tls", s->tls_version);

@@ -26,6 +26,7 @@
 #include "proxy/frame.h"
 
 struct conf_backend;
+struct log_line;
 struct prelogin;
 struct snapshot;
 struct snapshot_listener;
@@ -61,6 +62,7 @@ struct session {
 	bool has_lease;			/* control counts it */
 	bool is_counted;		/* by admit, for its address */
 	bool has_proxied_tls;		/* a load balancer ended the TLS */
+	char country[2];		/* the client's; NUL: not known */
 	uint64_t id;
 	struct worker *worker;
 	struct snapshot *snapshot;
@@ -74,6 +76,7 @@ struct session {
 	struct snapshot *chosen_in;
 	char *user;			/* canonical; set by a login */
 	const char *tls_version;	/* of the client, static text */
+	const char *region;		/* the client's, of snapshot; or "" */
 	double accepted_at, login_at, active_at;
 	uint64_t c2b_bytes, b2c_bytes;	/* relayed */
 	struct relay_pipes *pipes;	/* opaque mode between plain legs */
@@ -104,6 +107,9 @@ void session_forget_prelogin(struct session *s);
 
 /* The end of a turn of the loop: what was closed in it is freed. */
 void session_bury(struct worker *w);
+
+/* Log fields region= and country=, as far as they are known. */
+void session_log_region(const struct session *s, struct log_line *l);
 
 const char *stage_word(enum stage stage);
 const char *reason_word(enum reason why);

@@ -141,6 +141,18 @@ const struct conf_log *snapshot_log(const struct snapshot *s)
 	return conf_log(s->settings);
 }
 
+const char *snapshot_region(const struct snapshot *s, struct str name)
+{
+	size_t n;
+	const struct conf_region *const *all = conf_region_all(s->settings,
+	    &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(str_from(all[i]->name), name))
+			return all[i]->name;
+	return "";
+}
+
 double snapshot_connect_seconds(const struct snapshot *s, struct str pool)
 {
 	size_t n;

@@ -54,6 +54,9 @@ const struct snapshot_listener *snapshot_find_listener(
 const struct conf_backend *snapshot_find_backend(const struct snapshot *s,
     struct str name);
 
+/* A region's name as long as the snapshot lives; "" when there is no such. */
+const char *snapshot_region(const struct snapshot *s, struct str name);
+
 /* pool.connect_timeout of the pool of that name. */
 double snapshot_connect_seconds(const struct snapshot *s, struct str pool);
 

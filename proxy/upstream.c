@@ -375,6 +375,7 @@ static void log_login(const struct session *s)
 	log_session(&l, s->id);
 	log_text(&l, "user", s->user);
 	log_addr(&l, "client", &s->client_addr);
+	session_log_region(s, &l);
 	log_text(&l, "listener", s->listener->conf->name);
 	if (*s->tls_version)
 		log_text(&l, "tls", s->tls_version);

@@ -1,5 +1,13 @@
+# All settings' rows.
+CONF := admin/conf.c backends/conf.c proxy/conf.c backends/geo_code.c \
+	backends/pattern.c
+
 test_balance := backends/balance.c
-test_route := backends/route.c backends/pattern.c
+test_route := backends/route.c backends/pattern.c backends/geo_code.c \
+	backends/balance.c
+test_region := backends/region.c $(CONF)
+test_geo := backends/geo.c backends/geo_code.c backends/fileload.c \
+	backends/filewatch.c
 test_place := backends/place.c
 test_tickets := admin/tickets.c
 test_ipc := proxy/ipc.c proxy/ipc_codec.c
@@ -28,14 +36,13 @@ test_decide := backends/decide.c backends/decide_stages.c \
 	backends/moves.c backends/hook.c \
 	backends/auth_kinds.c backends/table.c backends/table_cache.c \
 	backends/table_value.c backends/farm.c backends/balance.c \
-	backends/route.c backends/pattern.c backends/place.c \
-	backends/resolve.c backends/conf.c proxy/conf.c admin/conf.c \
+	backends/route.c backends/region.c backends/geo.c backends/place.c \
+	backends/fileload.c backends/filewatch.c backends/resolve.c $(CONF) \
 	proxy/imap/caps.c proxy/imap/quote.c
 test_user :=
 test_base64 :=
-test_settings := admin/conf.c backends/conf.c proxy/conf.c backends/pattern.c
-test_settings_errors := admin/conf.c backends/conf.c proxy/conf.c \
-	backends/pattern.c
+test_settings := $(CONF)
+test_settings_errors := $(CONF)
 test_control := admin/control.c admin/bundle.c admin/tickets.c admin/conf.c \
 	proxy/conf.c proxy/ipc.c proxy/ipc_codec.c proxy/imap/caps.c \
 	proxy/imap/quote.c proxy/imap/reply.c \
@@ -47,11 +54,10 @@ test_log :=
 test_deadline :=
 test_stream :=
 test_tlsctx :=
-test_sockets := admin/sockets.c admin/conf.c backends/conf.c proxy/conf.c \
-	backends/pattern.c proxy/ipc.c proxy/ipc_codec.c
+test_sockets := admin/sockets.c $(CONF) proxy/ipc.c proxy/ipc_codec.c
 test_notify := admin/notify.c
 TABLE := backends/table.c backends/table_cache.c backends/table_value.c \
-	admin/conf.c backends/conf.c proxy/conf.c backends/pattern.c
+	$(CONF)
 test_table := $(TABLE)
 test_table_popmap := backends/table_popmap.c
 TABLE_FILE := $(TABLE) backends/table_file.c backends/table_map.c \

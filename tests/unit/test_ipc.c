@@ -609,7 +609,8 @@ static void test_ipc_codec_speed(void **state)
 		.address = STR("10.0.0.12:993"),
 		.user = STR("jan@example.org"),
 		.capabilities = STR("IMAP4rev1"), .pool = STR("main"),
-		.region = STR("de"), .deadline_ms = 30000 };
+		.region = STR("de"), .country = STR("DE"),
+		.deadline_ms = 30000 };
 	struct msg ask = { .type = MSG_DECIDE, .decide = d };
 	struct msg answer = { .type = MSG_GRANT, .grant = g };
 	struct timespec t0, t1;

@@ -122,7 +122,7 @@ static void test_settings_take_the_operators_file(void **state)
 
 	const struct conf_route *const *routes = conf_route_all(s, &n);
 	assert_int_equal(n, 3);
-	assert_string_equal(routes[0]->user, "*@example.org");
+	assert_string_equal(routes[0]->user.v[0], "*@example.org");
 	assert_ptr_equal(routes[0]->pool, pool);
 	assert_string_equal(settings_name(routes[1]->listener.v[0]), "imaps");
 	assert_null(routes[2]->pool);
@@ -199,9 +199,9 @@ static void test_settings_read_values_in_all_forms(void **state)
 	assert_int_equal(conf_backend_find(s, "b")->address.port, 65535);
 	assert_false(conf_backend_find(s, "b")->verify);
 	const struct conf_route *const *routes = conf_route_all(s, &n);
-	assert_string_equal(routes[0]->user, "~^a\\.b$");
+	assert_string_equal(routes[0]->user.v[0], "~^a\\.b$");
 	assert_string_equal(routes[0]->refuse, "it's not here");
-	assert_string_equal(routes[1]->domain, "a \"b\" \\");
+	assert_string_equal(routes[1]->domain.v[0], "a \"b\" \\");
 	settings_unref(&s);
 }
 
@@ -230,6 +230,13 @@ static void test_settings_print_is_read_again(void **state)
 		"listener a { address = 127.0.0.1:143 tls = none\n"
 		"  proxy_protocol_from = { \"2001:db8::/32\", 10.0.0.1 } }\n"
 		"route { user = '~^\\w+${HOME}\\'$' refuse = 'a \"b\" ${X}' }",
+		"region eu { countries = CH continents = { EU, AS } }\n"
+		"region home { networks = 10.0.0.0/8 }\n"
+		"route { user = { \"!a\", '!~^\\w$', b }  region = { \"!home\",\n"
+		"  unknown, \"!eu\" }  network = { \"!10.1.0.0/16\", 10.0.0.0/8 }\n"
+		"  country = \"!KP\"  asn = \"!unknown\"  percent = 5\n"
+		"  refuse = no }\n"
+		"route { region = { \"!unknown\" } refuse = no }\n",
 	};
 
 	(void)state;
@@ -339,6 +346,79 @@ static void test_settings_warn_of_the_unwise(void **state)
 	    "are cut off (RFC 9051, section 5.4)\n"
 	    "proxy.conf:4: route: never reached: the route at proxy.conf:3 "
 	    "always holds\n");
+	settings_unref(&s);
+}
+
+/* But for what is missing for clients to connect at all. */
+static void collect_places(void *arg, const char *text)
+{
+	if (!strstr(text, ": settings: "))
+		collect(arg, text);
+}
+
+static void test_settings_warn_of_places_without_a_database(void **state)
+{
+	static const struct {
+		const char *text, *said;
+	} rows[] = {
+		{ "route { country = CH refuse = a }",
+		  "proxy.conf:1: route.country: never holds without a "
+		  "database; expected geoip.country\n" },
+		{ "geoip { country = c } route { country = CH refuse = a }",
+		  "" },
+		{ "geoip { city = c } route { country = CH refuse = a }", "" },
+		{ "geoip { city = c } route { asn = 1 refuse = a }",
+		  "proxy.conf:1: route.asn: never holds without a database; "
+		  "expected geoip.asn\n" },
+		{ "geoip { country = c } region a { countries = CH\n"
+		  "subdivisions = CH-ZH }",
+		  "proxy.conf:2: region a.subdivisions: never holds without a "
+		  "database; expected geoip.city\n" },
+		{ "region a { continents = EU asns = 1 }",
+		  "proxy.conf:1: region a.asns: never holds without a "
+		  "database; expected geoip.asn\n"
+		  "proxy.conf:1: region a.continents: never holds without a "
+		  "database; expected geoip.country\n" },
+		{ "region a { }", "proxy.conf:1: region a: it has nothing: no "
+		  "address is in it\n" },
+		{ "region a { networks = 10.0.0.0/8 }", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct settings *s = parse(rows[i].text);
+		char all[1000] = "";
+		settings_warnings(s, collect_places, all);
+		assert_string_equal(all, rows[i].said);
+		settings_unref(&s);
+	}
+}
+
+/* The elements with "!" come last, in their order. */
+static void test_settings_negated_elements(void **state)
+{
+	struct settings *s = parse(
+	    "region home { networks = 10.0.0.0/8 }\n"
+	    "route { user = { \"!a\", b, \"!!c\", d }  sni = \"\"\n"
+	    "  region = { \"!home\", unknown }  network = \"!10.0.0.0/8\"\n"
+	    "  refuse = no }\n");
+	size_t n;
+	const struct conf_route *r = conf_route_all(s, &n)[0];
+
+	(void)state;
+	assert_int_equal(r->user.n, 4);
+	assert_int_equal(r->user.n_not, 2);
+	assert_string_equal(r->user.v[0], "b");
+	assert_string_equal(r->user.v[1], "d");
+	assert_string_equal(r->user.v[2], "a");
+	assert_string_equal(r->user.v[3], "!c");
+	assert_int_equal(r->sni.n, 0);
+	assert_int_equal(r->region.n, 2);
+	assert_int_equal(r->region.n_not, 1);
+	assert_null(r->region.v[0]);
+	assert_string_equal(r->region.v[1]->name, "home");
+	assert_int_equal(r->network.n, 1);
+	assert_int_equal(r->network.n_not, 1);
 	settings_unref(&s);
 }
 
@@ -452,6 +532,9 @@ int main(void)
 		cmocka_unit_test(test_settings_tell_files_once_each),
 		cmocka_unit_test(test_settings_tell_fixed_changes),
 		cmocka_unit_test(test_settings_warn_of_the_unwise),
+		cmocka_unit_test(
+		    test_settings_warn_of_places_without_a_database),
+		cmocka_unit_test(test_settings_negated_elements),
 		cmocka_unit_test(test_settings_live_as_long_as_a_reference),
 		cmocka_unit_test(test_settings_load_files_and_includes),
 	};
