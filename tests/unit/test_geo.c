@@ -370,6 +370,20 @@ static void test_geo_bears_damage(void **state)
 	assert_true(n_refused > 0 && n_damaged > 0);
 }
 
+static void test_geo_refuses_a_damaged_tree(void **state)
+{
+	const struct conf_geoip conf = { .name = "", .where = "test:1",
+		.country = at("broken"), .city = "", .asn = "" };
+	struct err err;
+
+	(void)state;
+	copy(at("country"), conf.country, 0);
+	assert_true(geo_check(&conf, &err));
+	flip("broken", 0, 3, 0xff);
+	assert_false(geo_check(&conf, &err));
+	assert_non_null(strstr(err.text, "broken: its search tree is damaged"));
+}
+
 static void test_geo_is_checked_before(void **state)
 {
 	static const struct {
@@ -419,6 +433,7 @@ int main(void)
 		TEST(test_geo_without_a_good_file),
 		TEST(test_geo_configured_anew),
 		TEST(test_geo_bears_damage),
+		TEST(test_geo_refuses_a_damaged_tree),
 		TEST(test_geo_is_checked_before),
 	};
 
