@@ -5,6 +5,7 @@
 Clients have the address that a trusted balancer says, by a PROXY header.
 """
 import contextlib
+import itertools
 import os
 import pathlib
 import signal
@@ -16,7 +17,7 @@ import pytest
 from fake.peer import Peer
 from harness.conf import backend
 from harness.imap import Imap
-from harness.mailweir import run
+from harness.mailweir import PROGRAM, run
 from harness.procs import wait_until
 
 TRUSTED = 'proxy_protocol_from = { "127.0.0.0/8" }'
@@ -70,8 +71,13 @@ def header(address):
     return f"PROXY TCP4 {address} 192.0.2.1 4711 993\r\n".encode()
 
 
-def who(w, address, user="jan@example.org"):
-    """The backend that serves a client from there, or the refusal."""
+numbers = itertools.count()
+
+
+def who(w, address, name="jan", user=None):
+    """The backend that serves a client from there, or the refusal.  Each is
+    another user, since a user's sessions are kept together."""
+    user = user or f"{name}@{next(numbers)}.example"
     with Imap(w.imaps, tls=True, before=header(address)) as c:
         _, reply = c.command(f'LOGIN "{user}" secret')
     return reply.rsplit("this is ")[-1]
@@ -113,11 +119,11 @@ region bavaria { subdivisions = { "DE-BY" } }
     assert who(w, NOWHERE) == "eu"
     assert who(w, "192.0.2.1") == "us"
     assert who(w, KOREAN) == "NO [AUTHORIZATIONFAILED] Not from there."
-    assert who(w, DANE, "net@x") == "home"
-    assert who(w, SWISS, "net@x") == "eu"
-    assert who(w, "192.0.2.1", "asn@x") == "home"
-    assert who(w, NOWHERE, "asn@x") == "eu"
-    assert who(w, SWISS, "asn@x") == "eu"
+    assert who(w, DANE, "net") == "home"
+    assert who(w, SWISS, "net") == "eu"
+    assert who(w, "192.0.2.1", "asn") == "home"
+    assert who(w, NOWHERE, "asn") == "eu"
+    assert who(w, SWISS, "asn") == "eu"
     for wanted in ({"client": f"{SWISS}:4711", "region": "eu",
                     "country": "CH"},
                    {"client": "203.0.113.65:4711", "region": "home",
@@ -133,18 +139,58 @@ region bavaria { subdivisions = { "DE-BY" } }
         assert line["country"] == "KP" and "region" not in line
 
 
+def test_the_way_is_explained(world, tmp):
+    databases(tmp, country=COUNTRIES,
+              asn=f"GeoLite2-ASN\n{SWISS}/24 asn=64500\n")
+    w = world(f'country = "{tmp}/country"  asn = "{tmp}/asn"', """
+route { region = { "!eu", "!home" }  pool = us }
+route { country = "!CH"  percent = 0  refuse = "No." }
+route { asn = { 64501, unknown }  pool = home }
+route { region = { home, eu }  pool = eu }
+""", """
+region home { networks = { 203.0.113.64/26 } }
+region eu { countries = { CH }  continents = { EU } }
+""")
+
+    def explained(address):
+        done = subprocess.run(
+            [PROGRAM, "route", "-c", w.conf, "jan@example.org", address],
+            capture_output=True, text=True, timeout=30, check=False)
+        return [line.split(None, 1)[1].replace(f"{w.conf}:", "")
+                for line in done.stdout.splitlines()
+                if line.startswith("route")]
+
+    place, asn, region, *steps = explained(SWISS)
+    assert place == "country CH, subdivision unknown, continent EU"
+    assert asn == "asn 64500"
+    assert region == "country CH of region eu"
+    assert [step.split(": ")[1] for step in steps[:-1]] == [
+        "region does not hold", "country does not hold",
+        "asn does not hold", "holds"]
+    assert steps[-1] == "pool eu"
+    assert "network 203.0.113.64/26 of region home" in \
+        explained("203.0.113.65")
+    danish = explained(DANE)
+    assert danish[1:3] == ["asn unknown", "continent EU of region eu"]
+    assert danish[4].endswith("percent does not hold")
+    assert danish[-1] == "pool home"
+    nowhere = explained(NOWHERE)
+    assert nowhere[2] == "in no region: unknown"
+    assert nowhere[-1] == "pool us"
+
+
 def test_a_share_of_the_users(world):
     w = world("", """
 route { user = "*@example.org"  percent = 25  pool = eu }
 route { pool = us }
 """)
-    served = {f"u{n}@example.org": who(w, SWISS, f"u{n}@example.org")
-              for n in range(100)}
+    served = {user: who(w, SWISS, user=user)
+              for user in (f"u{n}@example.org" for n in range(100))}
     # by far more than what chance may do
     assert 8 <= list(served.values()).count("eu") <= 45
     for user in list(served)[:10]:
-        assert who(w, DANE, user.upper()) == served[user]
-    assert who(w, SWISS, "u1@example.net") == "us"
+        assert who(w, DANE, user=user.upper()) == served[user]
+    assert who(w, SWISS, user="u1@example.net") == "us"
 
 
 class Logins:
