@@ -6,6 +6,7 @@ test_balance := backends/balance.c
 test_route := backends/route.c backends/pattern.c backends/geo_code.c \
 	backends/balance.c
 test_region := backends/region.c $(CONF)
+test_fileload := backends/fileload.c backends/filewatch.c
 test_geo := backends/geo.c backends/geo_code.c backends/fileload.c \
 	backends/filewatch.c
 test_place := backends/place.c
