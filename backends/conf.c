@@ -134,7 +134,7 @@ static bool check_patterns(struct settings *s, const struct conf_route *r,
 	return true;
 }
 
-/* --- places ------------------------------------------------------------------ */
+/* --- places --------------------------------------------------------------- */
 
 struct code_kind {
 	bool (*is_good)(const char *text);
@@ -219,7 +219,7 @@ static bool check_region(struct settings *s, const void *section,
 		false, err);
 }
 
-/* --- routes ------------------------------------------------------------------ */
+/* --- routes --------------------------------------------------------------- */
 
 static bool always_holds(const struct conf_route *r)
 {

@@ -59,7 +59,7 @@ struct geo {
 	struct base bases[BASE_KINDS];
 };
 
-/* --- reading a file ----------------------------------------------------------- */
+/* --- reading a file ------------------------------------------------------- */
 
 static bool was_changed(const struct stat *a, const struct stat *b)
 {
@@ -206,7 +206,7 @@ bool geo_check(const struct conf_geoip *conf, struct err *err)
 	return true;
 }
 
-/* --- databases in force --------------------------------------------------------- */
+/* --- databases in force --------------------------------------------------- */
 
 static void log_loaded(const struct base *b)
 {
@@ -328,7 +328,7 @@ void geo_free(struct geo **gp)
 	free(g);
 }
 
-/* --- look-ups -------------------------------------------------------------------- */
+/* --- look-ups ------------------------------------------------------------- */
 
 /* It reads as unknown; the operator should fetch the file again. */
 static void complain(struct base *b, int status)

@@ -43,7 +43,7 @@ struct regions {
 	bool needs_places, needs_asns;
 };
 
-/* --- networks ------------------------------------------------------------------- */
+/* --- networks ------------------------------------------------------------- */
 
 static void key_of(const struct addr *a, uint8_t key[KEY_BYTES])
 {
@@ -120,7 +120,7 @@ static const struct owned_net *find_net(const struct regions *r,
 	return at == NO_NET ? NULL : &r->nets[at];
 }
 
-/* --- codes of databases ----------------------------------------------------------- */
+/* --- codes of databases --------------------------------------------------- */
 
 static int compare_codes(const struct term *x, const struct term *y)
 {
@@ -220,7 +220,7 @@ static const struct term *find_place(const struct regions *r,
 	return t ? t : find_term(r, REGION_BY_CONTINENT, p->continent);
 }
 
-/* --- both ---------------------------------------------------------------------------- */
+/* --- both ----------------------------------------------------------------- */
 
 struct regions *regions_compile(const struct conf_region *const *all,
     size_t n)

@@ -24,7 +24,7 @@ struct route_table {
 	struct row rows[];
 };
 
-/* --- rows ------------------------------------------------------------------- */
+/* --- rows ----------------------------------------------------------------- */
 
 static bool compile_patterns(const struct conf_route *conf, const char *key,
     const struct settings_strings *list, bool fold, struct pattern ***out,
@@ -103,7 +103,7 @@ void route_free(struct route_table **tp)
 	free(t);
 }
 
-/* --- conditions --------------------------------------------------------------- */
+/* --- conditions ----------------------------------------------------------- */
 
 enum truth {
 	HOLDS_NOT,
@@ -263,7 +263,7 @@ static enum route_condition first_failing(const struct row *row,
 	return c;
 }
 
-/* --- the decision --------------------------------------------------------------- */
+/* --- the decision --------------------------------------------------------- */
 
 static struct route_outcome outcome_of(const struct conf_route *conf,
     size_t next)

@@ -66,5 +66,4 @@ TABLE_FILE := $(TABLE) backends/table_file.c backends/table_map.c \
 	backends/fileload.c backends/filewatch.c
 test_table_file := $(TABLE_FILE)
 test_moves := backends/moves.c backends/drain.c backends/hook.c \
-	backends/place.c admin/conf.c backends/conf.c proxy/conf.c \
-	backends/pattern.c
+	backends/place.c $(CONF)

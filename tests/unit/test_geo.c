@@ -38,7 +38,7 @@ static const char *at(const char *name)
 	return path;
 }
 
-/* --- codes --------------------------------------------------------------------- */
+/* --- codes ---------------------------------------------------------------- */
 
 static void test_geo_codes(void **state)
 {
@@ -69,7 +69,7 @@ static void test_geo_codes(void **state)
 		assert_false(geo_asn_parse(&asn, str_from(bad_asns[i])));
 }
 
-/* --- files ------------------------------------------------------------------------ */
+/* --- files ---------------------------------------------------------------- */
 
 static int make_databases(void **state)
 {

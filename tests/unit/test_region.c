@@ -193,9 +193,11 @@ static void test_region_of_many_networks(void **state)
 	buf_puts(&text, "region a { networks = { 10.0.0.0/8");
 	for (int i = 0; i < NETS; i++) {
 		if (i == NETS / 2)
-			buf_puts(&text, " } }\nregion b { networks = { 11.0.0.0/8");
+			buf_puts(&text, " } }\n"
+			    "region b { networks = { 11.0.0.0/8");
 		unsigned bits = 9 + (unsigned)rand_r(&seed) % 24;
-		uint32_t ip = 0x0a000000 | ((uint32_t)rand_r(&seed) & 0x1ffffff);
+		uint32_t ip = 0x0a000000 |
+		    ((uint32_t)rand_r(&seed) & 0x1ffffff);
 		ip &= ~(uint32_t)0 << (32 - bits);
 		buf_printf(&text, ", %u.%u.%u.%u/%u", ip >> 24, ip >> 16 & 255,
 		    ip >> 8 & 255, ip & 255, bits);

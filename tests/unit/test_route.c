@@ -247,7 +247,7 @@ static void test_route_explains(void **state)
 	route_free(&t);
 }
 
-/* --- one condition ------------------------------------------------------------ */
+/* --- one condition -------------------------------------------------------- */
 
 static bool holds(const struct conf_route *r, const struct route_request *q)
 {
