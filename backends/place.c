@@ -24,6 +24,7 @@ struct holder {
 struct worker {
 	UT_hash_handle hh;
 	uint64_t id;
+	size_t n;
 	struct lease *leases;
 };
 
@@ -55,11 +56,21 @@ struct lease {
 	uint64_t since_ms;
 };
 
+/* One of lease and user is where the walk goes on; NULL: at its end. */
+struct place_walk {
+	struct place *place;
+	struct lease *lease;
+	struct holder *user;
+	bool is_of_users;
+	struct place_walk *prev, *next;
+};
+
 struct place {
 	struct lease *leases;
 	struct holder *users, *backends;
 	struct site *sites;
 	struct worker *workers;
+	struct place_walk *walks;
 };
 
 struct place *place_new(void)
@@ -185,8 +196,22 @@ static bool is_there(const struct holder *user, const struct holder *backend)
 	return false;
 }
 
+/* Whoever would have come to l, or to its user who goes with it, does not. */
+static void walks_pass(struct place *p, const struct lease *l)
+{
+	struct place_walk *w;
+
+	DL_FOREACH(p->walks, w) {
+		if (w->lease == l)
+			w->lease = l->hh.next;
+		if (w->user == l->user && l->user->n == 1)
+			w->user = l->user->hh.next;
+	}
+}
+
 static void lease_free(struct place *p, struct lease *l)
 {
+	walks_pass(p, l);
 	HASH_DELETE(hh, p->leases, l);
 	DL_DELETE(l->user->leases, l);
 	l->backend->n_users -= !is_there(l->user, l->backend);
@@ -195,6 +220,7 @@ static void lease_free(struct place *p, struct lease *l)
 	holder_put(&p->users, l->user);
 	holder_put(&p->backends, l->backend);
 	site_put(p, l->site);
+	l->worker->n--;
 	if (!l->worker->leases) {
 		HASH_DELETE(hh, p->workers, l->worker);
 		free(l->worker);
@@ -214,6 +240,7 @@ void place_take(struct place *p, const struct place_session *s)
 	l->backend = holder_get(&p->backends, s->backend);
 	l->site = site_get(p, &s->client);
 	l->worker = worker_get(p, s->worker);
+	l->worker->n++;
 	l->client = s->client;
 	l->since_ms = s->since_ms;
 	l->backend->n_users += !is_there(l->user, l->backend);
@@ -273,6 +300,7 @@ void place_free(struct place **pp)
 	if (!p)
 		return;
 	*pp = NULL;
+	must(!p->walks);
 	while (p->leases)
 		lease_free(p, p->leases);
 	free(p);
@@ -307,6 +335,13 @@ size_t place_n_backend_users(const struct place *p, struct str backend)
 	const struct holder *h = holder_find(p->backends, backend);
 
 	return h ? h->n_users : 0;
+}
+
+size_t place_n_worker(const struct place *p, uint64_t worker)
+{
+	const struct worker *w = worker_find(p, worker);
+
+	return w ? w->n : 0;
 }
 
 size_t place_n_address(const struct place *p, const struct addr *client)
@@ -351,4 +386,59 @@ void place_backend(const struct place *p, struct str backend,
 		if (!visit(arg, &s))
 			return;
 	}
+}
+
+/* --- walks ------------------------------------------------------------------- */
+
+static struct place_walk *walk_new(struct place *p, bool is_of_users)
+{
+	struct place_walk *w = mem_alloc(sizeof *w);
+
+	w->place = p;
+	w->is_of_users = is_of_users;
+	if (is_of_users)
+		w->user = p->users;
+	else
+		w->lease = p->leases;
+	DL_APPEND(p->walks, w);
+	return w;
+}
+
+struct place_walk *place_walk_sessions(struct place *p)
+{
+	return walk_new(p, false);
+}
+
+struct place_walk *place_walk_users(struct place *p)
+{
+	return walk_new(p, true);
+}
+
+void place_walk_free(struct place_walk **wp)
+{
+	struct place_walk *w = *wp;
+
+	if (!w)
+		return;
+	*wp = NULL;
+	DL_DELETE(w->place->walks, w);
+	free(w);
+}
+
+bool place_walk_next(struct place_walk *w, struct place_session *out,
+    size_t *n_out)
+{
+	const struct lease *l = w->is_of_users ?
+	    w->user ? w->user->leases->prev : NULL : w->lease;
+
+	if (!l)
+		return false;
+	*out = session_of(l);
+	if (n_out)
+		*n_out = l->user->n;
+	if (w->is_of_users)
+		w->user = w->user->hh.next;
+	else
+		w->lease = w->lease->hh.next;
+	return true;
 }

@@ -61,6 +61,7 @@ size_t place_n_users(const struct place *p);
 size_t place_n_user(const struct place *p, struct str user);
 size_t place_n_backend(const struct place *p, struct str backend);
 size_t place_n_backend_users(const struct place *p, struct str backend);
+size_t place_n_worker(const struct place *p, uint64_t worker);
 size_t place_n_address(const struct place *p, const struct addr *client);
 
 /* Where the user's newest session is; empty: nowhere. */
@@ -76,4 +77,19 @@ void place_user(const struct place *p, struct str user, place_visit_fn *visit,
 typedef bool place_find_fn(void *arg, const struct place_session *s);
 void place_backend(const struct place *p, struct str backend,
     place_find_fn *visit, void *arg);
+
+/*
+ * Walks over all sessions (the oldest told first) or all users, as far in one
+ * go as the walker likes: the table may change between two steps. Who is
+ * there from the first step to the last is met; who comes or goes may be.
+ */
+struct place_walk;
+struct place_walk *place_walk_sessions(struct place *p);
+struct place_walk *place_walk_users(struct place *p);
+void place_walk_free(struct place_walk **w);
+
+/* False: there is no more. Of a user the newest session is shown, and *n_out
+ * says how many there are; n_out may be NULL. */
+bool place_walk_next(struct place_walk *w, struct place_session *out,
+    size_t *n_out);
 #endif

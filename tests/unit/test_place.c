@@ -187,6 +187,77 @@ static void test_place_agrees_with_a_list(void **state)
 	place_free(&p);
 }
 
+/* The users met, in order, with the number of sessions where it is > 1. */
+static const char *met(struct place_walk *w, size_t most)
+{
+	static char text[256];
+	struct place_session s;
+	size_t n, used = 0;
+
+	text[0] = '\0';
+	while (most-- > 0 && place_walk_next(w, &s, &n)) {
+		used += (size_t)snprintf(text + used, sizeof text - used,
+		    "%.*s@%.*s/%zu ", STR_ARG(s.user), STR_ARG(s.backend), n);
+	}
+	return text;
+}
+
+static void test_place_walks(void **state)
+{
+	struct place *p = place_new();
+
+	(void)state;
+	struct place_walk *none = place_walk_sessions(p);
+	assert_string_equal(met(none, 9), "");
+	place_walk_free(&none);
+	take(p, 1, 1, "jan", "mail1", NULL);
+	take(p, 1, 2, "eva", "mail2", NULL);
+	take(p, 2, 1, "jan", "mail3", NULL);
+	take(p, 2, 2, "ole", "mail2", NULL);
+	assert_int_equal(place_n_worker(p, 1), 2);
+	assert_int_equal(place_n_worker(p, 3), 0);
+	struct place_walk *users = place_walk_users(p);
+	struct place_walk *all = place_walk_sessions(p);
+	assert_string_equal(met(all, 9), "jan@mail1/2 eva@mail2/1 jan@mail3/2 "
+	    "ole@mail2/1 ");
+	assert_string_equal(met(users, 9), "jan@mail3/2 eva@mail2/1 "
+	    "ole@mail2/1 ");
+	place_walk_free(&users);
+	place_walk_free(&all);
+	assert_null(all);
+	place_free(&p);
+}
+
+/* What is gone is not met, also when the walk stood just before it. */
+static void test_place_walks_while_sessions_come_and_go(void **state)
+{
+	struct place *p = place_new();
+
+	(void)state;
+	take(p, 1, 1, "jan", "mail1", NULL);
+	take(p, 1, 2, "jan", "mail1", NULL);
+	take(p, 1, 3, "eva", "mail2", NULL);
+	take(p, 2, 4, "ole", "mail2", NULL);
+	struct place_walk *users = place_walk_users(p);
+	struct place_walk *all = place_walk_sessions(p);
+	struct place_walk *second = place_walk_sessions(p);
+	assert_string_equal(met(all, 1), "jan@mail1/2 ");
+	assert_string_equal(met(users, 1), "jan@mail1/2 ");
+	place_release(p, 1, 2);	/* where all stands */
+	place_release(p, 1, 3);	/* where users stands, and the next of all */
+	place_release(p, 1, 1);
+	take(p, 2, 5, "new", "mail1", NULL);
+	assert_string_equal(met(all, 9), "ole@mail2/1 new@mail1/1 ");
+	assert_string_equal(met(users, 9), "ole@mail2/1 new@mail1/1 ");
+	place_drop_worker(p, 2);
+	assert_string_equal(met(second, 9), "");
+	assert_string_equal(met(all, 9), "");
+	place_walk_free(&users);
+	place_walk_free(&all);
+	place_walk_free(&second);
+	place_free(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +267,8 @@ int main(void)
 		cmocka_unit_test(test_place_drops_a_worker),
 		cmocka_unit_test(test_place_knows_a_user),
 		cmocka_unit_test(test_place_agrees_with_a_list),
+		cmocka_unit_test(test_place_walks),
+		cmocka_unit_test(test_place_walks_while_sessions_come_and_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
