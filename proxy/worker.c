@@ -226,14 +226,51 @@ static void stop(struct worker *w, double grace_s)
 	finish_if_empty(w);
 }
 
-static void end_session(struct worker *w, const struct msg_end *m)
+/* --- orders to end sessions ------------------------------------------------ */
+
+struct end_order {
+	uint64_t session;
+	enum reason why;
+};
+
+static void take_end(struct worker *w, const struct msg_end *m)
 {
 	enum reason why = reason_find(m->reason);
+
+	if (w->n_ends == w->ends_cap) {
+		w->ends_cap = w->ends_cap ? 2 * w->ends_cap : 16;
+		w->ends = mem_realloc(w->ends, w->ends_cap * sizeof *w->ends);
+	}
+	w->ends[w->n_ends++] = (struct end_order){
+		.session = m->session, .why = why ? why : REASON_KICKED };
+}
+
+static int compare_ends(const void *a, const void *b)
+{
+	const struct end_order *x = a, *y = b;
+
+	return (x->session > y->session) - (x->session < y->session);
+}
+
+/* Sessions are in no index, which would cost each of them memory. So the
+ * orders of a turn are sorted, and one walk finds the sessions of all. */
+static void do_ends(struct worker *w)
+{
 	struct session *s, *tmp;
 
-	DL_FOREACH_SAFE(w->sessions, s, tmp)
-		if (s->id == m->session)
-			session_order_end(s, why ? why : REASON_KICKED);
+	if (w->n_ends == 0)
+		return;
+	qsort(w->ends, w->n_ends, sizeof *w->ends, compare_ends);
+	DL_FOREACH_SAFE(w->sessions, s, tmp) {
+		const struct end_order key = { .session = s->id };
+		const struct end_order *e = bsearch(&key, w->ends, w->n_ends,
+		    sizeof *w->ends, compare_ends);
+		if (e)
+			session_order_end(s, e->why);
+	}
+	free(w->ends);
+	w->ends = NULL;
+	w->n_ends = w->ends_cap = 0;
 }
 
 /* --- messages ------------------------------------------------------------ */
@@ -263,7 +300,7 @@ static void on_control_message(void *owner, struct link *l,
 		ask_answered(w, m);
 		break;
 	case MSG_END:
-		end_session(w, &m->end);
+		take_end(w, &m->end);
 		break;
 	default:	/* not for a worker, or of a newer release */
 		break;
@@ -377,6 +414,7 @@ static void on_turn_end(struct ev_loop *loop, ev_prepare *p, int revents)
 {
 	(void)loop;
 	(void)revents;
+	do_ends(p->data);
 	session_bury(p->data);
 	log_flush();
 }
@@ -423,6 +461,7 @@ static void fini(struct worker *w)
 		stream_loop_fini(&w->streams);
 	snapshot_unref(&w->snapshot);
 	free(w->offer.words);
+	free(w->ends);
 	for (unsigned i = 0; i < w->n_free_pipes; i++) {
 		close(w->free_pipes[i][0]);
 		close(w->free_pipes[i][1]);

@@ -25,6 +25,7 @@
 
 struct asked;
 struct counted_address;
+struct end_order;
 struct left_backend;
 struct link;
 struct listener;
@@ -68,6 +69,9 @@ struct worker {
 
 	int free_pipes[WORKER_FREE_PIPES][2];	/* empty, for splice */
 	unsigned n_free_pipes;
+
+	struct end_order *ends;		/* ENDs of this turn, not yet done */
+	size_t n_ends, ends_cap;
 
 	struct asked *asked;		/* open questions to control */
 	uint64_t next_question;
