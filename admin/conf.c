@@ -2,6 +2,9 @@
  * Copyright 2026 The Mailweir authors */
 #include "admin/conf.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "backends/conf.h"
 #include "proxy/base/err.h"
 #include "proxy/conf.h"
@@ -42,6 +45,23 @@ static bool check_main(struct settings *s, const void *section,
 	return true;
 }
 
+static bool check_admin(struct settings *s, const void *section,
+    struct err *err)
+{
+	const struct conf_admin *a = section;
+	char *end;
+	unsigned long mode = strtoul(a->mode, &end, 8);
+
+	if (strlen(a->socket) > CONF_SOCKET_MAX)
+		return settings_fault(s, a, "socket", err, "\"%.120s\" is too "
+		    "long; expected %d bytes at most", a->socket,
+		    CONF_SOCKET_MAX);
+	if (a->mode[0] < '0' || a->mode[0] > '7' || *end || mode > 0777)
+		return settings_fault(s, a, "mode", err, "\"%.20s\" is no mode;"
+		    " expected octal digits, 0777 at most", a->mode);
+	return true;
+}
+
 #define SETTINGS_MAKE_TABLES
 #include "proxy/base/settings_rows.h"
 #include "admin/settings.def"
@@ -49,6 +69,7 @@ static bool check_main(struct settings *s, const void *section,
 static const struct settings_section *const sections[] = {
 	&conf_main_section,
 	&conf_log_section,
+	&conf_admin_section,
 	&conf_tls_section,
 	&conf_tickets_section,
 	&conf_listener_section,

@@ -13,6 +13,10 @@
  */
 #include "proxy/base/settings.h"
 
+/* Of a Unix socket's path, with room for what is put behind it while it is
+ * being made: unix(7). */
+#define CONF_SOCKET_MAX 100
+
 #define SETTINGS_MAKE_STRUCTS
 #include "proxy/base/settings_rows.h"
 #include "admin/settings.def"

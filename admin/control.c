@@ -9,7 +9,9 @@
 
 #include "admin/bundle.h"
 #include "admin/conf.h"
-#include "admin/tickets.h"
+#include "admin/console.h"
+#include "admin/control_parts.h"
+#include "admin/order.h"
 #include "backends/auth.h"
 #include "backends/conf.h"
 #include "backends/decide.h"
@@ -28,46 +30,6 @@
 #include "proxy/conf.h"
 #include "proxy/imap/caps.h"
 #include "proxy/ipc.h"
-
-#define uthash_fatal(msg) die("control: %s", msg)
-#include <uthash.h>
-
-/* A worker, as long as its link lives. */
-struct peer {
-	UT_hash_handle hh;
-	uint64_t id;			/* never given twice */
-	unsigned index;
-	bool is_synced;
-	struct link *link;
-	struct control *control;
-};
-
-struct control {
-	struct ev_loop *loop;
-	struct link *parent;		/* NULL: it is dead */
-	struct peer *peers;		/* by id */
-	uint64_t next_peer;
-	struct bundle *incoming, *bundle;	/* bundle: in force, or NULL */
-	struct settings *settings;		/* made of it */
-	struct resolve *resolve;
-	struct farm *farm;
-	struct probe *probe;
-	struct place *place;
-	struct tables *tables;
-	struct auth *auth;
-	struct moves *moves;
-	struct drains *drains;
-	struct geo *geo;
-	struct decide *decide;
-	struct tickets tickets;
-	struct buf words, mechanisms;	/* CAPABILITIES, as last sent */
-	ev_timer sync;			/* the longest wait for workers */
-	ev_timer turn_keys;
-	ev_timer end;			/* STOP's grace */
-	double started;
-	bool is_serving;
-	bool is_stopping;
-};
 
 static void start_timer(struct control *c, ev_timer *t, double seconds)
 {
@@ -295,16 +257,22 @@ static void on_answer(void *owner, const struct decide_answer *a)
 	}
 }
 
-static void on_move_end(void *owner, uint64_t worker, uint64_t session,
-    bool now)
+bool control_end_session(struct control *c, uint64_t worker, uint64_t session,
+    const char *why, bool now)
 {
-	struct control *c = owner;
 	struct peer *p;
 
 	HASH_FIND(hh, c->peers, &worker, sizeof worker, p);
 	if (p)
 		link_send_end(p->link, &(struct msg_end){ .session = session,
-		    .reason = STR("moved"), .now = now });
+		    .reason = str_from(why), .now = now });
+	return p != NULL;
+}
+
+static void on_move_end(void *owner, uint64_t worker, uint64_t session,
+    bool now)
+{
+	(void)control_end_session(owner, worker, session, "moved", now);
 }
 
 static void on_end_session(void *owner, uint64_t worker, uint64_t session)
@@ -360,6 +328,9 @@ static void on_peer_message(void *owner, struct link *l, const struct msg *m)
 
 	(void)l;
 	switch (m->type) {
+	case MSG_HELLO:
+		p->pid = m->hello.pid;
+		break;
 	case MSG_DECIDE:
 		take_decide(p, &m->decide);
 		break;
@@ -527,6 +498,13 @@ static void on_parent_message(void *owner, struct link *l,
 	case MSG_PEER:
 		take_peer(c, &m->peer);
 		break;
+	case MSG_ADMIN:
+		c->parent_started_s = m->admin.started_s;
+		console_listen(c->console, m->admin.fd);
+		break;
+	case MSG_RELOADED:
+		orders_reloaded(c->orders, &m->reloaded);
+		break;
 	case MSG_STOP:
 		stop(c, (double)m->stop.grace_ms / 1000);
 		break;
@@ -587,6 +565,8 @@ static void init(struct control *c, int fd)
 	    .auth = c->auth, .moves = c->moves, .geo = c->geo },
 	    &(struct decide_calls){ .answer = on_answer,
 	    .end = on_end_session }, c);
+	c->console = console_new(c, c->loop);
+	c->orders = orders_new(c->loop, &c->parent);
 	c->parent = link_open(c->loop, fd, "control", 0, on_parent_message,
 	    on_parent_closed, c);
 }
@@ -595,6 +575,8 @@ static void fini(struct control *c)
 {
 	struct peer *p, *next;
 
+	console_free(&c->console);
+	orders_free(&c->orders);
 	HASH_ITER(hh, c->peers, p, next)
 		drop_peer(p);
 	link_close(&c->parent);

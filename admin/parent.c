@@ -12,10 +12,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "admin/child.h"
 #include "admin/conf.h"
+#include "admin/console_socket.h"
 #include "admin/load.h"
 #include "admin/notify.h"
 #include "admin/privileges.h"
@@ -44,9 +46,13 @@ struct parent {
 	struct settings *settings;
 	uint64_t generation;
 	bool is_refused;		/* a child said FAILED to it */
+	struct err refusal;		/* and why */
+	uint64_t reload_order;		/* RELOAD to be answered, or 0 */
 	struct privileges privileges;
 	int program;			/* this one, for children */
 	struct sockets *sockets;
+	struct console_socket *console;
+	uint64_t started_s;		/* Unix time */
 	int log_fd;			/* for children; ours is a duplicate */
 	enum log_kind log_kind;
 	struct child control;
@@ -86,6 +92,13 @@ static void send_settings(struct parent *p, struct link *l)
 	buf_fini(&text);
 }
 
+static void send_admin(struct parent *p, struct link *l)
+{
+	link_send_admin(l, &(struct msg_admin){
+		.started_s = p->started_s,
+		.fd = console_socket_fd(p->console) });
+}
+
 static void send_listeners(struct parent *p, const struct child *worker)
 {
 	sockets_send(p->sockets, worker->index, worker->link);
@@ -117,6 +130,7 @@ static void on_control_started(struct child *c)
 	struct parent *p = c->owner;
 
 	send_log(p, c->link);
+	send_admin(p, c->link);
 	send_settings(p, c->link);
 	for (unsigned i = 0; i < p->n_workers; i++)
 		join(p, &p->workers[i]);
@@ -199,81 +213,6 @@ static void on_stop_signal(struct ev_loop *loop, ev_signal *w, int events)
 	stop(p, is_again ? 0 : conf_main(p->settings)->shutdown_grace_ms);
 }
 
-/* --- children's news ------------------------------------------------------- */
-
-static void log_ready(const struct parent *p, const char *event)
-{
-	struct log_line l;
-
-	if (!log_begin(&l, LOG_LINE_INFO, event))
-		return;
-	log_u64(&l, "generation", p->generation);
-	log_u64(&l, "workers", p->n_workers);
-	log_end(&l);
-}
-
-static void check_ready(struct parent *p)
-{
-	char status[64];
-
-	if (p->stage != PARENT_STARTING && p->stage != PARENT_RELOADING)
-		return;
-	for (unsigned i = 0; i < p->n_workers; i++)
-		if (p->workers[i].ready < p->generation)
-			return;
-	if (!p->is_refused)
-		log_ready(p, p->stage == PARENT_STARTING ? "ready" : "reload");
-	p->stage = PARENT_RUNNING;
-	snprintf(status, sizeof status, "%u workers, configuration %ju%s",
-	    p->n_workers, (uintmax_t)p->generation,
-	    p->is_refused ? " (refused by a child)" : "");
-	notify_ready(status);
-}
-
-/* The parent tried the same before, so this is most likely our bug; what runs
- * goes on with the configuration that it has, and who has none is told to
- * stop. */
-static void on_failed(struct parent *p, const struct child *c,
-    const struct msg_failed *m)
-{
-	log_note(LOG_LINE_ERROR,
-	    p->stage == PARENT_RELOADING ? "reload" : "settings", "why",
-	    "%s %u: %.*s", c->role, c->index, STR_ARG(m->text));
-	p->is_refused = true;
-	if (p->stage == PARENT_STARTING) {
-		p->exit_status = EXIT_FAILURE;
-		stop(p, 0);
-	}
-}
-
-static void on_message(struct child *c, const struct msg *m)
-{
-	struct parent *p = c->owner;
-
-	if (m->type == MSG_READY) {
-		c->ready = m->ready.generation;
-	} else if (m->type == MSG_FAILED) {
-		c->ready = m->failed.generation;
-		on_failed(p, c, &m->failed);
-	}
-	check_ready(p);
-}
-
-static void on_ended(struct child *c)
-{
-	struct parent *p = c->owner;
-
-	if (p->stage == PARENT_STOPPING) {
-		go_on_stopping(p);
-	} else if (p->stage == PARENT_STARTING && WIFEXITED(c->status) &&
-	    WEXITSTATUS(c->status) == CHILD_EXIT_SETUP) {
-		p->exit_status = EXIT_FAILURE;	/* it said why on stderr */
-		stop(p, 0);
-	} else {
-		child_restart(c);
-	}
-}
-
 /* --- log --------------------------------------------------------------------- */
 
 static bool open_log(struct parent *p, const struct settings *s,
@@ -347,11 +286,15 @@ static bool reload(struct parent *p, struct err *err)
 
 	if (!fresh)
 		return false;
-	if (!give_tables(p, fresh, err) ||
+	struct console_socket *console = console_socket_open(
+	    conf_admin(fresh), p->console, err);
+	if (!console || !give_tables(p, fresh, err) ||
 	    !sockets_bind(p->sockets, fresh, err)) {
+		console_socket_free(&console);
 		settings_unref(&fresh);
 		return false;
 	}
+	console_socket_commit(&p->console, console);
 	settings_warnings(fresh, log_warning, NULL);
 	settings_fixed_changes(p->settings, fresh, log_fixed, NULL);
 	if (!open_log(p, fresh, err))
@@ -360,32 +303,149 @@ static bool reload(struct parent *p, struct err *err)
 	p->settings = fresh;
 	p->generation++;
 	send_log_to_all(p);
-	if (p->control.link)
+	if (p->control.link) {
+		send_admin(p, p->control.link);
 		send_settings(p, p->control.link);
+	}
 	for (unsigned i = 0; i < p->n_workers; i++)
 		if (p->workers[i].link)
 			send_listeners(p, &p->workers[i]);
 	return true;
 }
 
-static void on_hup(struct ev_loop *loop, ev_signal *w, int events)
+/* Tells control how the reload ended that it has ordered. */
+static void answer_reload(struct parent *p, const char *why)
 {
-	struct parent *p = w->data;
+	if (p->reload_order && p->control.link)
+		link_send_reloaded(p->control.link, &(struct msg_reloaded){
+			.number = p->reload_order,
+			.generation = p->generation,
+			.text = str_from(why) });
+	p->reload_order = 0;
+}
+
+/* order: the RELOAD to be answered; 0: it was a signal. */
+static void reload_or_say_why(struct parent *p, uint64_t order)
+{
 	struct err err;
 
-	(void)loop;
-	(void)events;
 	if (p->stage == PARENT_STOPPING)
 		return;
+	p->reload_order = order ? order : p->reload_order;
 	notify_reloading();
 	if (!reload(p, &err)) {
 		log_note(LOG_LINE_ERROR, "reload", "why", "%s", err.text);
 		notify_ready("Reload refused, see the log");
+		if (order)
+			answer_reload(p, err.text);
 		return;
 	}
 	p->is_refused = false;
 	if (p->stage == PARENT_RUNNING)
 		p->stage = PARENT_RELOADING;
+}
+
+static void on_hup(struct ev_loop *loop, ev_signal *w, int events)
+{
+	(void)loop;
+	(void)events;
+	reload_or_say_why(w->data, 0);
+}
+
+/* --- children's news ------------------------------------------------------- */
+
+static void log_ready(const struct parent *p, const char *event)
+{
+	struct log_line l;
+
+	if (!log_begin(&l, LOG_LINE_INFO, event))
+		return;
+	log_u64(&l, "generation", p->generation);
+	log_u64(&l, "workers", p->n_workers);
+	log_end(&l);
+}
+
+static void check_ready(struct parent *p)
+{
+	char status[64];
+
+	if (p->stage != PARENT_STARTING && p->stage != PARENT_RELOADING)
+		return;
+	for (unsigned i = 0; i < p->n_workers; i++)
+		if (p->workers[i].ready < p->generation)
+			return;
+	if (!p->is_refused)
+		log_ready(p, p->stage == PARENT_STARTING ? "ready" : "reload");
+	p->stage = PARENT_RUNNING;
+	answer_reload(p, p->is_refused ? p->refusal.text : "");
+	snprintf(status, sizeof status, "%u workers, configuration %ju%s",
+	    p->n_workers, (uintmax_t)p->generation,
+	    p->is_refused ? " (refused by a child)" : "");
+	notify_ready(status);
+}
+
+/* The parent tried the same before, so this is most likely our bug; what runs
+ * goes on with the configuration that it has, and who has none is told to
+ * stop. */
+static void on_failed(struct parent *p, const struct child *c,
+    const struct msg_failed *m)
+{
+	log_note(LOG_LINE_ERROR,
+	    p->stage == PARENT_RELOADING ? "reload" : "settings", "why",
+	    "%s %u: %.*s", c->role, c->index, STR_ARG(m->text));
+	p->is_refused = true;
+	err_set(&p->refusal, "%s %u: %.*s", c->role, c->index,
+	    STR_ARG(m->text));
+	if (p->stage == PARENT_STARTING) {
+		p->exit_status = EXIT_FAILURE;
+		stop(p, 0);
+	} else if (c == &p->control && p->stage == PARENT_RELOADING) {
+		/* it does not hand them on: the workers will say nothing */
+		p->stage = PARENT_RUNNING;
+		answer_reload(p, p->refusal.text);
+		notify_ready("Reload refused, see the log");
+	}
+}
+
+/* Who may order this is control alone: a worker is not trusted. */
+static void on_order(struct parent *p, const struct msg *m)
+{
+	if (m->type == MSG_RELOAD) {
+		reload_or_say_why(p, m->reload.number);
+	} else if (m->type == MSG_SHUTDOWN) {
+		stop(p, m->shutdown.has_grace ? m->shutdown.grace_ms :
+		    conf_main(p->settings)->shutdown_grace_ms);
+	}
+}
+
+static void on_message(struct child *c, const struct msg *m)
+{
+	struct parent *p = c->owner;
+
+	if (c == &p->control)
+		on_order(p, m);
+	if (m->type == MSG_READY) {
+		c->ready = m->ready.generation;
+	} else if (m->type == MSG_FAILED) {
+		c->ready = m->failed.generation;
+		on_failed(p, c, &m->failed);
+	}
+	check_ready(p);
+}
+
+static void on_ended(struct child *c)
+{
+	struct parent *p = c->owner;
+
+	if (p->stage == PARENT_STOPPING) {
+		go_on_stopping(p);
+	} else if (p->stage == PARENT_STARTING && WIFEXITED(c->status) &&
+	    WEXITSTATUS(c->status) == CHILD_EXIT_SETUP) {
+		p->exit_status = EXIT_FAILURE;	/* it said why on stderr */
+		stop(p, 0);
+	} else {
+		child_restart(c);
+	}
 }
 
 /* --- begin ------------------------------------------------------------------- */
@@ -474,13 +534,18 @@ static bool prepare(struct parent *p, struct err *err)
 	settings_warnings(p->settings, log_warning, NULL);
 	p->n_workers = conf->workers ? conf->workers : count_cpus();
 	p->sockets = sockets_new(p->n_workers);
+	struct console_socket *console = console_socket_open(
+	    conf_admin(p->settings), NULL, err);
+	if (!console)
+		return false;
+	console_socket_commit(&p->console, console);
 	return sockets_bind(p->sockets, p->settings, err);
 }
 
 int parent_main(const char *path)
 {
 	struct parent p = { .path = path, .generation = 1, .log_fd = -1,
-		.program = -1 };
+		.program = -1, .started_s = (uint64_t)time(NULL) };
 	struct err err;
 
 	tidy_stdio();
@@ -508,6 +573,7 @@ int parent_main(const char *path)
 	}
 	free(p.workers);
 	sockets_free(&p.sockets);
+	console_socket_free(&p.console);
 	settings_unref(&p.settings);
 	if (p.log_fd >= 0)
 		close(p.log_fd);

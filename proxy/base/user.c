@@ -67,10 +67,14 @@ static bool has_control(struct str s)
 	return false;
 }
 
+bool user_is_text(struct str s)
+{
+	return !has_control(s) && user_is_utf8(s);
+}
+
 bool user_is_valid(struct str raw)
 {
-	return raw.n > 0 && raw.n <= USER_MAX && !has_control(raw) &&
-	    user_is_utf8(raw);
+	return raw.n > 0 && raw.n <= USER_MAX && user_is_text(raw);
 }
 
 struct writer {

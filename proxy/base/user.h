@@ -38,6 +38,9 @@ enum user_case {
 /* Well-formed UTF-8 (RFC 3629): no surrogates, no overlong forms. */
 bool user_is_utf8(struct str s);
 
+/* The same without control characters, of any length. */
+bool user_is_text(struct str s);
+
 /* A raw name as above. */
 bool user_is_valid(struct str raw);
 

@@ -45,6 +45,8 @@ test_base64 :=
 test_settings := $(CONF)
 test_settings_errors := $(CONF)
 test_control := admin/control.c admin/bundle.c admin/tickets.c admin/conf.c \
+	admin/console.c admin/call.c admin/request.c admin/render.c \
+	admin/order.c $(wildcard admin/verbs*.c) \
 	proxy/conf.c proxy/ipc.c proxy/ipc_codec.c proxy/imap/caps.c \
 	proxy/imap/quote.c proxy/imap/reply.c \
 	$(wildcard backends/*.c)
@@ -67,3 +69,5 @@ TABLE_FILE := $(TABLE) backends/table_file.c backends/table_map.c \
 test_table_file := $(TABLE_FILE)
 test_moves := backends/moves.c backends/drain.c backends/hook.c \
 	backends/place.c $(CONF)
+test_request := admin/request.c
+test_render := admin/render.c

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#ifndef ADMIN_VERBS_PARTS_H
+#define ADMIN_VERBS_PARTS_H
+/*
+ * verbs_parts - what several verbs need
+ *
+ * Errors   false: the call has been answered by what is wrong.
+ * Thread   control's.
+ */
+#include <stdbool.h>
+
+#include "proxy/base/str.h"
+#include "proxy/base/user.h"
+
+struct call;
+
+bool verb_has_settings(struct call *c);
+
+/* A user's canonical name, which lies in out. Settings must be there. */
+bool verb_find_user(struct call *c, struct str name,
+    char out[USER_CANONICAL_MAX], struct str *user_out);
+
+/* In the configuration, or with sessions still. */
+bool verb_find_backend(struct call *c, struct str name);
+#endif
