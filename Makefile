@@ -67,11 +67,18 @@ BASE := $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/base/*.c))
 .SECONDEXPANSION:
 .PHONY: all run test check unit unit-programs e2e valgrind fuzz bench asan tsan lint format \
 	install deps clean help libs
-all: $(BUILD)/mailweir $(MODULES:%=$(BUILD)/modules/%.so)
+all: $(BUILD)/mailweir $(BUILD)/weirctl $(MODULES:%=$(BUILD)/modules/%.so)
 
 $(BUILD)/mailweir: $(BUILD)/proxy/main.o $(OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--export-dynamic -o $@ $^ $(LIBS)
+
+# The client knows settings and how to write a request, and nothing else.
+WEIRCTL := admin/weirctl.c admin/request.c admin/conf.c backends/conf.c \
+	backends/pattern.c proxy/conf.c
+$(BUILD)/weirctl: $(WEIRCTL:%.c=$(BUILD)/%.o) $(BASE)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(LIBS)
 
 $(MODULE_OBJ): HARDEN += -fPIC
 $(MODULES:%=$(BUILD)/modules/%.so): $(BUILD)/modules/%.so: \
@@ -123,7 +130,7 @@ check:
 	$(Q)if [ -e tests/check_settings.py ]; then tests/check_settings.py; fi
 
 # make e2e E2E='tests/e2e/test_t_tls.py -k sni' runs a part
-e2e: $(BUILD)/mailweir
+e2e: all
 	$(Q)MAILWEIR=$(BUILD)/mailweir RESULTS=$(BUILD)/e2e.count \
 	    tests/e2e/run.sh $(E2E)
 
@@ -175,6 +182,7 @@ deps:
 
 install: all
 	install -D -m 755 $(BUILD)/mailweir $(DESTDIR)$(PREFIX)/sbin/mailweir
+	install -D -m 755 $(BUILD)/weirctl $(DESTDIR)$(PREFIX)/sbin/weirctl
 	install -d -m 755 $(DESTDIR)$(SYSCONFDIR)/mailweir
 	[ -e $(DESTDIR)$(SYSCONFDIR)/mailweir/proxy.conf ] || install -m 644 \
 	    proxy.conf $(DESTDIR)$(SYSCONFDIR)/mailweir/proxy.conf
@@ -182,6 +190,8 @@ install: all
 	    $(DESTDIR)$(MODULEDIR)/$$m.so || exit 1; done
 	install -D -m 644 admin/dist/mailweir.8 \
 	    $(DESTDIR)$(PREFIX)/share/man/man8/mailweir.8
+	install -D -m 644 admin/dist/weirctl.8 \
+	    $(DESTDIR)$(PREFIX)/share/man/man8/weirctl.8
 	install -D -m 644 admin/dist/proxy.conf.5 \
 	    $(DESTDIR)$(PREFIX)/share/man/man5/proxy.conf.5
 	install -d $(DESTDIR)$(UNITDIR)

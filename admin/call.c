@@ -95,7 +95,7 @@ void call_begin(struct call *c, struct str line)
 	bool is_good = request_parse(r, line, &err);
 	c->render.wants_json = r->wants_json;
 	if (!is_good) {
-		call_fail(c, "%s", err.text);
+		call_misuse(c, "%s", err.text);
 		return;
 	}
 	c->verb = verb_find(r->verb);
@@ -103,15 +103,15 @@ void call_begin(struct call *c, struct str line)
 		struct str nearest = verb_nearest(r->verb);
 		int n = (int)(r->verb.n > 80 ? 80 : r->verb.n);
 		if (nearest.n)
-			call_fail(c, "unknown verb \"%.*s\"; did you mean "
+			call_misuse(c, "unknown verb \"%.*s\"; did you mean "
 			    "\"%.*s\"?", n, r->verb.p, STR_ARG(nearest));
 		else
-			call_fail(c, "unknown verb \"%.*s\"; help lists all",
+			call_misuse(c, "unknown verb \"%.*s\"; help lists all",
 			    n, r->verb.n ? r->verb.p : "");
 		return;
 	}
 	if (!request_match(r, c->verb->takes, &err)) {
-		call_fail(c, "%s", err.text);
+		call_misuse(c, "%s", err.text);
 		return;
 	}
 	c->verb->run(c);
@@ -148,9 +148,14 @@ void call_done(struct call *c)
 	wake(c);
 }
 
-void call_refuse(struct call *c)
+static void refuse(struct call *c, enum call_outcome outcome,
+    const char *fmt, va_list ap)
 {
-	c->is_refused = true;
+	struct err err;
+
+	vsnprintf(err.text, sizeof err.text, fmt, ap);
+	c->err = err;
+	c->outcome = outcome;
 	if (c->render.wants_json)
 		render_object(&c->render, json_pack("{s:o}", "error",
 		    render_string(str_from(c->err.text))));
@@ -163,9 +168,17 @@ void call_fail(struct call *c, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(c->err.text, sizeof c->err.text, fmt, ap);
+	refuse(c, CALL_REFUSED, fmt, ap);
 	va_end(ap);
-	call_refuse(c);
+}
+
+void call_misuse(struct call *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	refuse(c, CALL_MISUSED, fmt, ap);
+	va_end(ap);
 }
 
 void call_wait(struct call *c, void *state, call_end_fn *on_end)

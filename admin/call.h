@@ -10,7 +10,8 @@
  *	out, on_news()        <-   render    <-         call_row(), call_done()
  *
  * A verb does not know who asked. It answers by one object, a list or events
- * (render.h), and ends by call_done() or call_fail(), at once or later:
+ * (render.h), and ends by call_done(), call_fail() or call_misuse(), at once
+ * or later:
  *
  *	call_wait()    somebody will end it; a client that goes away before
  *	               that is told to on_end
@@ -40,6 +41,12 @@ struct verb;
 
 #define CALL_ROOM (64u << 10)	/* bytes in out, above which a walk waits */
 
+enum call_outcome {
+	CALL_GOOD,
+	CALL_REFUSED,			/* the proxy cannot or must not */
+	CALL_MISUSED,			/* nobody could: the request is no good */
+};
+
 typedef void call_news_fn(void *owner);
 typedef void call_step_fn(struct call *c);
 typedef void call_end_fn(void *state);
@@ -58,8 +65,8 @@ struct call {
 	call_end_fn *on_end;
 	void *state;
 	bool is_over;
-	bool is_refused;		/* err says why */
-	struct err err;
+	enum call_outcome outcome;	/* once it is over */
+	struct err err;			/* of one that is not GOOD */
 };
 
 /* --- for fronts ------------------------------------------------------------ */
@@ -96,11 +103,12 @@ void call_row(struct call *c, json_t *object);
 void call_event(struct call *c, json_t *object);
 
 void call_done(struct call *c);
+
+/* REFUSED, and MISUSED. */
 void call_fail(struct call *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-
-/* The same, when c->err says why already. */
-void call_refuse(struct call *c);
+void call_misuse(struct call *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* state and on_end may be NULL. */
 void call_wait(struct call *c, void *state, call_end_fn *on_end);

@@ -60,12 +60,20 @@ static void client_free(struct client *cl)
 
 /* --- answers --------------------------------------------------------------- */
 
-static void put_end(struct client *cl, const char *error)
+static void put_end(struct client *cl, enum call_outcome outcome,
+    const char *why)
 {
-	if (error)
-		buf_printf(&cl->out, "= error: %s\n", error);
-	else
+	switch (outcome) {
+	case CALL_GOOD:
 		buf_puts(&cl->out, "= ok\n");
+		return;
+	case CALL_REFUSED:
+		buf_printf(&cl->out, "= error: %s\n", why);
+		return;
+	case CALL_MISUSED:
+		buf_printf(&cl->out, "= usage: %s\n", why);
+		return;
+	}
 }
 
 /* Who ordered what, and whether it was refused. */
@@ -87,7 +95,7 @@ static void log_order(const struct client *cl)
 	log_str(&l, "what", buf_view(&words));
 	log_u64(&l, "uid", cl->who.uid);
 	log_u64(&l, "pid", (uint64_t)cl->who.pid);
-	if (call->is_refused)
+	if (call->outcome != CALL_GOOD)
 		log_text(&l, "refused", call->err.text);
 	log_end(&l);
 	buf_fini(&words);
@@ -103,7 +111,7 @@ static void on_news(void *owner)
 
 	if (cl->call->is_over) {
 		log_order(cl);
-		put_end(cl, cl->call->is_refused ? cl->call->err.text : NULL);
+		put_end(cl, cl->call->outcome, cl->call->err.text);
 		call_free(&cl->call);
 	}
 	client_run(cl);
@@ -127,7 +135,7 @@ static void take_line(struct client *cl)
 		size_t used = line.n + (end != NULL);
 
 		if (!end && line.n > REQUEST_LINE_MAX) {
-			put_end(cl, "the line is too long");
+			put_end(cl, CALL_MISUSED, "the line is too long");
 			cl->is_ending = true;
 			return;
 		}
@@ -240,7 +248,8 @@ static void on_sweep(struct ev_loop *loop, ev_timer *t, int events)
 			client_free(cl);
 		} else if (is_late && !waits_for_us) {
 			if (cl->out.len == 0)
-				put_end(cl, "no request for too long");
+				put_end(cl, CALL_REFUSED,
+				    "no request for too long");
 			(void)flush(cl);
 			client_free(cl);
 		}

@@ -10,10 +10,14 @@
  *	<- jan@example.org  mail1           2
  *	<- = ok
  *	-> kik jan@example.org
- *	<- = error: unknown verb "kik"; did you mean "kick"?
+ *	<- = usage: unknown verb "kik"; did you mean "kick"?
+ *	-> kick --backend mail9
+ *	<- = error: there is no backend "mail9"; did you mean "mail1"?
  *
  * Requests are those of request.h. Each answer is lines of text or, behind
  * --json, of JSON, and ends with a line that begins with "=": no other does.
+ * It is usage where the request can never be good, error where the proxy
+ * refuses.
  * An answer comes before the next request is looked at.
  *
  * What a client may take is bounded: its lines by REQUEST_LINE_MAX, output
@@ -22,7 +26,7 @@
  * CONSOLE_CLIENTS_MAX.
  *
  * Units    seconds.
- * Errors   a client that breaks a rule is told by "= error: ..." and closed.
+ * Errors   a client that breaks a rule is told and closed.
  * Owns     its clients and their calls.
  * Thread   control's.
  * Not here the verbs; who may connect: console_socket.

@@ -35,7 +35,7 @@ void verb_help(struct call *c)
 	struct str only = call_value(c, "VERB");
 
 	if (only.n && !verb_find(only)) {
-		call_fail(c, "help: there is no verb \"%.*s\"",
+		call_misuse(c, "help: there is no verb \"%.*s\"",
 		    (int)(only.n > 80 ? 80 : only.n), only.p);
 		return;
 	}

@@ -75,7 +75,7 @@ static bool read_session(struct call *c, uint64_t *out)
 		if (i + 1 == SESSION_DIGITS)
 			return true;
 	}
-	call_fail(c, "kick: \"%.*s\" is no session; expected %d hexadecimal "
+	call_misuse(c, "kick: \"%.*s\" is no session; expected %d hexadecimal "
 	    "digits, as in the log and in sessions",
 	    (int)(text.n > 40 ? 40 : text.n), text.n ? text.p : "",
 	    SESSION_DIGITS);
@@ -135,10 +135,11 @@ void verb_shutdown(struct call *c)
 {
 	bool has_grace = call_has(c, "--grace");
 	uint64_t grace_ms = 0;
+	struct err err;
 
 	if (has_grace && !request_duration(&c->request, "--grace", &grace_ms,
-	    &c->err)) {
-		call_refuse(c);
+	    &err)) {
+		call_misuse(c, "%s", err.text);
 		return;
 	}
 	if (!has_grace && c->control->settings)

@@ -33,7 +33,7 @@ bool verb_find_user(struct call *c, struct str name,
 
 	if (!user_canonical(name, str_from(auth->default_domain),
 	    auth->canonical_case, out, &n)) {
-		call_fail(c, "\"%.*s\" is no user's name",
+		call_misuse(c, "\"%.*s\" is no user's name",
 		    (int)(name.n > 80 ? 80 : name.n), name.n ? name.p : "");
 		return false;
 	}
@@ -272,10 +272,11 @@ void verb_sessions(struct call *c)
 	char room[USER_CANONICAL_MAX];
 	struct str user;
 	uint64_t limit = UINT64_MAX;
+	struct err err;
 
 	if (call_has(c, "--limit") && !request_number(&c->request, "--limit",
-	    1, UINT32_MAX, &limit, &c->err)) {
-		call_refuse(c);
+	    1, UINT32_MAX, &limit, &err)) {
+		call_misuse(c, "%s", err.text);
 		return;
 	}
 	if (call_has(c, "--backend") &&
@@ -347,7 +348,7 @@ void verb_who(struct call *c)
 		pattern = pattern_new(text, true, &err);
 		free(text);
 		if (!pattern) {
-			call_fail(c, "%s", err.text);
+			call_misuse(c, "%s", err.text);
 			return;
 		}
 	}
@@ -414,7 +415,7 @@ void verb_route(struct call *c)
 	    (q.listener.n && !find_listener(c, q.listener)))
 		return;
 	if (!addr_parse_ip(&q.client, address)) {
-		call_fail(c, "route: \"%.*s\" is no address; expected one "
+		call_misuse(c, "route: \"%.*s\" is no address; expected one "
 		    "like 192.0.2.1 or 2001:db8::1",
 		    (int)(address.n > 60 ? 60 : address.n),
 		    address.n ? address.p : "");

@@ -396,19 +396,32 @@ static struct settings *build(struct settings *s, struct str text,
 	return s;
 }
 
-struct settings *settings_load(const char *path,
-    const struct settings_schema *schema, struct err *err)
+static struct settings *load(const char *path,
+    const struct settings_schema *schema, bool is_peek, struct err *err)
 {
 	struct settings *s = make(schema);
 	const char *slash = strrchr(path, '/');
 	struct str text, dir = { path, slash ? (size_t)(slash - path) : 0 };
 
+	s->is_peek = is_peek;
 	s->dir = slash ? dir.n ? settings_text(s, dir) : "/" : ".";
 	if (!settings_read_file(s, path, SETTINGS_TEXT_MAX, &text, err)) {
 		settings_unref(&s);
 		return NULL;
 	}
 	return build(s, text, path, err);
+}
+
+struct settings *settings_load(const char *path,
+    const struct settings_schema *schema, struct err *err)
+{
+	return load(path, schema, false, err);
+}
+
+struct settings *settings_peek(const char *path,
+    const struct settings_schema *schema, struct err *err)
+{
+	return load(path, schema, true, err);
 }
 
 struct settings *settings_from_text(struct str text, const char *name,

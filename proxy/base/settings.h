@@ -161,6 +161,11 @@ struct settings_schema {
 struct settings *settings_load(const char *path,
     const struct settings_schema *schema, struct err *err);
 
+/* The same, but what its settings name is not read, and seems empty: for a
+ * command that wants to know a path and may read neither keys nor passwords. */
+struct settings *settings_peek(const char *path,
+    const struct settings_schema *schema, struct err *err);
+
 /* Gives the content of the file at path, as it was sent by the parent; false
  * when there is none. The bytes are copied. */
 typedef bool settings_file_fn(void *arg, const char *path,

@@ -70,6 +70,7 @@ struct settings {
 	struct held_file *files, **files_end;
 	struct warning *warnings, **warnings_end;
 	const char *dir;	/* for relative paths; NULL: from memory */
+	bool is_peek;		/* no file is read but the settings' own */
 	settings_file_fn *file;
 	void *file_arg;
 };

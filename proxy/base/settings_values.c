@@ -248,7 +248,9 @@ static bool hold_file(struct settings *s, const char *path, bool may_miss,
 			return true;
 		}
 	f = settings_alloc(s, sizeof *f);
-	if (s->dir) {
+	if (s->is_peek) {
+		data.p = "";
+	} else if (s->dir) {
 		if (!settings_read_file(s, path, FILE_MAX, &data, err) &&
 		    !may_miss)
 			return false;
@@ -292,7 +294,8 @@ static bool set_file(struct settings *s, const struct settings_row *row,
 
 	if (!hold_file(s, settings_path(s, text), may_miss, field, err))
 		return false;
-	return row->type != SETTINGS_SECRET || set_secret(s, field, err);
+	return row->type != SETTINGS_SECRET || s->is_peek ||
+	    set_secret(s, field, err);
 }
 
 bool settings_is_list(enum settings_type type)

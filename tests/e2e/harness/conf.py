@@ -23,7 +23,8 @@ class Conf:
         self.sections = {"workers": 2, "top": "", "log": "level = info",
                          "tls": "", "certificates": "front", "limits": "",
                          "relay": "", "auth": "", "pool": "", "imaps_listener": "",
-                         "imap_listener": "", "routes": None, "more": ""}
+                         "imap_listener": "", "admin": "",
+                         "routes": None, "more": ""}
         unknown = set(sections) - set(self.sections)
         assert not unknown, unknown
         self.sections.update(sections)
@@ -41,6 +42,9 @@ shutdown_grace = 5s
 {s["top"]}
 log {{
   {s["log"]}
+}}
+admin {{
+  {s["admin"]}
 }}
 tls front {{
   certificate = "{self.front[0]}"
