@@ -128,6 +128,7 @@ check:
 	$(Q)tests/check_layers.py
 	$(Q)tests/check_style.py
 	$(Q)if [ -e tests/check_settings.py ]; then tests/check_settings.py; fi
+	$(Q)tests/check_verbs.py
 
 # make e2e E2E='tests/e2e/test_t_tls.py -k sni' runs a part
 e2e: all

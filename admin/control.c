@@ -18,6 +18,7 @@
 #include "backends/drain.h"
 #include "backends/farm.h"
 #include "backends/geo.h"
+#include "backends/keep.h"
 #include "backends/moves.h"
 #include "backends/place.h"
 #include "backends/probe.h"
@@ -403,6 +404,15 @@ static bool has_other_dns(const struct settings *a, const struct settings *b)
 	return false;
 }
 
+/* What is wrong with the file must not keep the proxy from its work. */
+static void open_keep(struct control *c, const char *path)
+{
+	struct err err;
+
+	if (path[0] && !keep_open(c->keep, path, &err))
+		log_note(LOG_LINE_ERROR, "state_file", "why", "%s", err.text);
+}
+
 static bool put_in_force(struct control *c, struct settings *fresh,
     struct err *err)
 {
@@ -412,6 +422,8 @@ static bool put_in_force(struct control *c, struct settings *fresh,
 	    !resolve_configure(c->resolve, &dns->servers, dns->timeout_ms,
 	    err))
 		return false;
+	if (!c->settings)
+		open_keep(c, conf_admin(fresh)->state_file);
 	probe_stop(c->probe);
 	decide_hold(c->decide);
 	bool is_good = decide_configure(c->decide, fresh,
@@ -565,6 +577,7 @@ static void init(struct control *c, int fd)
 	    .auth = c->auth, .moves = c->moves, .geo = c->geo },
 	    &(struct decide_calls){ .answer = on_answer,
 	    .end = on_end_session }, c);
+	c->keep = keep_new(c->loop);
 	c->console = console_new(c, c->loop);
 	c->orders = orders_new(c->loop, &c->parent);
 	c->parent = link_open(c->loop, fd, "control", 0, on_parent_message,
@@ -577,6 +590,7 @@ static void fini(struct control *c)
 
 	console_free(&c->console);
 	orders_free(&c->orders);
+	keep_free(&c->keep);
 	HASH_ITER(hh, c->peers, p, next)
 		drop_peer(p);
 	link_close(&c->parent);

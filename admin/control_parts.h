@@ -51,6 +51,7 @@ struct control {
 	struct geo *geo;
 	struct decide *decide;
 	struct tickets tickets;
+	struct keep *keep;		/* what the operator has ordered */
 	struct console *console;
 	struct orders *orders;
 	struct buf words, mechanisms;	/* CAPABILITIES, as last sent */

@@ -71,3 +71,4 @@ test_moves := backends/moves.c backends/drain.c backends/hook.c \
 	backends/place.c $(CONF)
 test_request := admin/request.c
 test_render := admin/render.c
+test_keep := backends/keep.c backends/keep_file.c
