@@ -161,7 +161,7 @@ static bool are_all_synced(const struct control *c)
 	HASH_ITER(hh, c->peers, p, next)
 		if (!p->is_synced)
 			return false;
-	return c->peers != NULL;
+	return c->peers && !c->awaited;
 }
 
 /* Questions are answered from now on, if nothing speaks against it. */
@@ -378,6 +378,8 @@ static void take_peer(struct control *c, const struct msg_peer *m)
 	HASH_ITER(hh, c->peers, p, next)
 		if (p->index == m->index)
 			drop_peer(p);
+	if (c->awaited)
+		c->awaited--;
 	if (m->fd < 0)
 		return;
 	p = mem_alloc(sizeof *p);
@@ -439,6 +441,8 @@ static bool put_in_force(struct control *c, struct settings *fresh,
 	settings_unref(&c->settings);
 	c->settings = settings_ref(fresh);
 	log_set_form(conf_log(fresh)->format, conf_log(fresh)->level);
+	console_set_idle(c->console,
+	    (double)conf_admin(fresh)->idle_timeout_ms / 1000);
 	turn_keys(c);
 	update_capabilities(c);
 	return true;
@@ -512,6 +516,7 @@ static void on_parent_message(void *owner, struct link *l,
 		break;
 	case MSG_ADMIN:
 		c->parent_started_s = m->admin.started_s;
+		c->awaited += m->admin.peers;
 		console_listen(c->console, m->admin.fd);
 		break;
 	case MSG_RELOADED:

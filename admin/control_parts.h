@@ -38,6 +38,7 @@ struct control {
 	struct link *parent;		/* NULL: it is dead */
 	struct peer *peers;		/* by id */
 	uint64_t next_peer;
+	uint64_t awaited;		/* PEERs that the parent will send */
 	struct bundle *incoming, *bundle;	/* bundle: in force, or NULL */
 	struct settings *settings;		/* made of it */
 	struct resolve *resolve;

@@ -93,10 +93,11 @@ static void send_settings(struct parent *p, struct link *l)
 	buf_fini(&text);
 }
 
-static void send_admin(struct parent *p, struct link *l)
+static void send_admin(struct parent *p, struct link *l, unsigned n_peers)
 {
 	link_send_admin(l, &(struct msg_admin){
 		.started_s = p->started_s,
+		.peers = n_peers,
 		.fd = console_socket_fd(p->console) });
 }
 
@@ -129,9 +130,12 @@ static void join(struct parent *p, const struct child *worker)
 static void on_control_started(struct child *c)
 {
 	struct parent *p = c->owner;
+	unsigned n_peers = 0;
 
+	for (unsigned i = 0; i < p->n_workers; i++)
+		n_peers += p->workers[i].link != NULL;
 	send_log(p, c->link);
-	send_admin(p, c->link);
+	send_admin(p, c->link, n_peers);
 	send_settings(p, c->link);
 	for (unsigned i = 0; i < p->n_workers; i++)
 		join(p, &p->workers[i]);
@@ -317,7 +321,7 @@ static bool reload(struct parent *p, struct err *err)
 	p->generation++;
 	send_log_to_all(p);
 	if (p->control.link) {
-		send_admin(p, p->control.link);
+		send_admin(p, p->control.link, 0);
 		send_settings(p, p->control.link);
 	}
 	for (unsigned i = 0; i < p->n_workers; i++)

@@ -392,6 +392,27 @@ static void test_control_waits_for_all_workers(void **state)
 	wait_for(&workers[0], "GRANT 3 m1 ");
 }
 
+/* A worker that it will hear of in a moment counts already. */
+static void test_control_waits_for_workers_to_come(void **state)
+{
+	(void)state;
+	link_send_admin(parent.link, &(struct msg_admin){ .peers = 2,
+	    .fd = -1 });
+	open_worker(0);
+	send_settings(1, settings_text("limits { sessions_per_address = 1 }"));
+	send_synced(0);
+	ask(0, 1, 1, "jan");
+	wait_for(&parent, "READY 1\n");
+	wait_for(&workers[0], "SETTINGS 1\n");
+	assert_null(strstr(workers[0].heard, "GRANT"));
+	open_worker(1);
+	link_send_session(workers[1].link, &(struct msg_session){
+	    .session = 5, .user = STR("eva"), .backend = STR("m1"),
+	    .client_address = STR("192.0.2.9:99") });
+	send_synced(1);
+	wait_for(&workers[0], "REFUSE 1 NO [LIMIT] ");
+}
+
 static void test_control_waits_only_so_long(void **state)
 {
 	(void)state;
@@ -471,6 +492,7 @@ int main(void)
 		TEST(test_control_keeps_the_old_settings),
 		TEST(test_control_answers),
 		TEST(test_control_waits_for_all_workers),
+		TEST(test_control_waits_for_workers_to_come),
 		TEST(test_control_waits_only_so_long),
 		TEST(test_control_tells_what_backends_can),
 		TEST(test_control_ends_behind_its_workers),
