@@ -10,6 +10,11 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/mem.h"
 
+bool call_is_full(const struct call *c)
+{
+	return c->out->len >= CALL_ROOM;
+}
+
 /* --- turns ----------------------------------------------------------------- */
 
 /* The front is told in a turn of its own: whoever calls us, a verb or the
@@ -28,10 +33,10 @@ static void on_turn(struct ev_loop *loop, ev_timer *t, int events)
 
 	(void)loop;
 	(void)events;
-	if (c->step && !c->is_over && c->out->len < CALL_ROOM) {
+	if (c->step && !c->is_over && !call_is_full(c)) {
 		c->step(c);
 		render_flush(&c->render);
-		if (!c->is_over && c->out->len < CALL_ROOM)
+		if (!c->is_over && !call_is_full(c))
 			wake(c);
 	}
 	c->on_news(c->owner);
@@ -39,7 +44,7 @@ static void on_turn(struct ev_loop *loop, ev_timer *t, int events)
 
 void call_has_room(struct call *c)
 {
-	if (c->step && !c->is_over && c->out->len < CALL_ROOM)
+	if (c->step && !c->is_over && !call_is_full(c))
 		wake(c);
 }
 

@@ -104,6 +104,9 @@ void call_event(struct call *c, json_t *object);
 
 void call_done(struct call *c);
 
+/* Nobody reads fast enough: one who has events may leave some out. */
+bool call_is_full(const struct call *c);
+
 /* REFUSED, and MISUSED. */
 void call_fail(struct call *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -41,6 +41,7 @@ struct console {
 	ev_timer sweep;			/* runs while there are clients */
 	struct client *clients;
 	unsigned n_clients;
+	double idle_s;			/* 0: for ever */
 };
 
 static void client_free(struct client *cl)
@@ -241,7 +242,8 @@ static void on_sweep(struct ev_loop *loop, ev_timer *t, int events)
 
 	(void)events;
 	DL_FOREACH_SAFE(c->clients, cl, next) {
-		bool is_late = clock_now() - cl->moved_at > CONSOLE_IDLE_S;
+		bool is_late = c->idle_s > 0 &&
+		    clock_now() - cl->moved_at > c->idle_s;
 		bool waits_for_us = cl->call && cl->out.len == 0;
 
 		if (has_hung_up(cl)) {
@@ -316,6 +318,11 @@ void console_listen(struct console *c, int fd)
 	ev_io_set(&c->accept, fd, EV_READ);
 	if (fd >= 0)
 		ev_io_start(c->loop, &c->accept);
+}
+
+void console_set_idle(struct console *c, double seconds)
+{
+	c->idle_s = seconds;
 }
 
 struct console *console_new(struct control *control, struct ev_loop *loop)

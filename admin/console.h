@@ -22,8 +22,8 @@
  *
  * What a client may take is bounded: its lines by REQUEST_LINE_MAX, output
  * that it does not read by CALL_ROOM and one piece of an answer, its time
- * without a request or without reading by CONSOLE_IDLE_S, and their number by
- * CONSOLE_CLIENTS_MAX.
+ * without a request or without reading by console_set_idle(), and their number
+ * by CONSOLE_CLIENTS_MAX.
  *
  * Units    seconds.
  * Errors   a client that breaks a rule is told and closed.
@@ -32,7 +32,6 @@
  * Not here the verbs; who may connect: console_socket.
  */
 #define CONSOLE_CLIENTS_MAX 64
-#define CONSOLE_IDLE_S      300.
 
 struct console;
 struct control;
@@ -46,4 +45,7 @@ void console_free(struct console **c);
 /* Takes over the listening socket; -1: there is none any more. Clients that
  * are here stay. */
 void console_listen(struct console *c, int fd);
+
+/* For ever, before the first call. */
+void console_set_idle(struct console *c, double seconds);
 #endif

@@ -6,7 +6,9 @@ import grp
 import json
 import os
 import pathlib
+import pwd
 import random
+import select
 import shutil
 import signal
 import socket
@@ -18,8 +20,8 @@ import pytest
 from harness.conf import backend
 from harness.console import WEIRCTL, Console, ask, socket_of, weirctl
 from harness.imap import Imap
-from harness.mailweir import Mailweir, environment, run
-from harness.procs import alive, wait_until
+from harness.mailweir import ACCOUNT, Mailweir, environment, run
+from harness.procs import alive, must_see_into, wait_until
 
 LOOKS = ["status", "backends", "sessions", "who", "help",
          "route jan@example.org 192.0.2.1"]
@@ -255,12 +257,17 @@ def test_reload(w, console_conf, clients, mail, new_user):
 
 def test_client_that_does_not_wait_for_its_answer(w):
     """A worker that hangs holds a reload up; whoever asked leaves."""
+    must_see_into(w.control())
+    fds = f"/proc/{w.control()}/fd"
     stopped = w.workers()[0]
     os.kill(stopped, signal.SIGSTOP)
     try:
+        before = len(os.listdir(fds))
         for _ in range(3):
             with Console(socket_of(w)) as c:
                 c.send("reload\n")
+        wait_until(lambda: len(os.listdir(fds)) == before,
+                   "control to notice")
         with Console(socket_of(w)) as c:
             c.send("reload\n")
             assert ask(w, "status")["serving"]
@@ -268,6 +275,69 @@ def test_client_that_does_not_wait_for_its_answer(w):
             assert c.answer()[1] == "= ok"
     finally:
         os.kill(stopped, signal.SIGCONT)
+
+
+def test_idle_clients(weir, console_conf):
+    """They go; one that waits for us stays."""
+    w = weir(console_conf(admin="socket = admin.sock\n idle_timeout = 1s"))
+    stopped = w.workers()[0]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        with Console(socket_of(w)) as waiting, Console(socket_of(w)) as deaf, \
+                Console(socket_of(w)) as idle:
+            waiting.send("reload\n")
+            deaf.send("help --json\n" * 2000)
+            assert idle.request("status")[1] == "= ok"
+            assert idle.answer()[1] == "= error: no request for too long"
+            assert idle.file.read(1) == b""
+            poll = select.poll()
+            poll.register(deaf.sock, select.POLLHUP)
+            wait_until(lambda: poll.poll(0), "its end")
+            with pytest.raises((EOFError, OSError)):
+                for _ in range(2000):
+                    deaf.answer()
+            os.kill(stopped, signal.SIGCONT)
+            assert waiting.answer()[1] == "= ok"
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+
+
+# what is kept
+
+def test_state_file(weir, console_conf, tmp):
+    """Its folder is control's; what is not as it was written is put aside."""
+    folder = tmp / "state"
+    conf = console_conf(admin='socket = admin.sock\n'
+                        f' state_file = "{folder}/orders"')
+    w = weir(conf)
+    st, who = folder.stat(), pathlib.Path(f"/proc/{w.control()}").stat()
+    assert stat.S_IMODE(st.st_mode) == 0o700
+    uid = pwd.getpwnam(ACCOUNT).pw_uid if os.geteuid() == 0 else os.geteuid()
+    assert st.st_uid == uid, who
+    orders = folder / "orders"
+    orders.write_text('mailweir-state 1\nbackend "d1" state "drain"\n')
+    if os.geteuid() == 0:
+        os.chown(orders, uid, -1)
+    os.kill(w.control(), signal.SIGKILL)
+    line = w.wait_log(event="state_file", level="error")
+    assert "orders:3: the file was cut" in line["why"]
+    aside, = folder.iterdir()
+    assert aside.name.startswith("orders.bad-")
+    assert "drain" in aside.read_text()
+    wait_until(lambda: ask(w, "status")["serving"], "serving")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives away")
+def test_state_file_in_a_folder_of_others(console_conf, tmp):
+    folder = tmp / "others"
+    folder.mkdir()
+    path = tmp / "proxy.conf"
+    path.write_text(str(console_conf(
+        admin=f'state_file = "{folder}/orders"')))
+    done = run("-c", path)
+    assert done.returncode == 1 and "admin.state_file" in done.stderr
+    assert "belongs to account 0" in done.stderr
+    assert folder.stat().st_uid == 0
 
 
 def test_shutdown(w, clients, user):
@@ -288,9 +358,9 @@ def test_control_killed(w, clients, new_user):
     before, started = counts(w), ask(w, "status")["started"]
     old = w.control()
     with Console(socket_of(w)) as c:
+        assert c.request("status")[1] == "= ok"
         os.kill(old, signal.SIGKILL)
         with pytest.raises((EOFError, OSError)):
-            c.request("status")
             c.request("status")
     # the parent holds the socket: who comes now is only late
     said = wait_until(

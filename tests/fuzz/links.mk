@@ -12,3 +12,4 @@ fuzz_command := proxy/imap/command.c proxy/imap/id.c proxy/imap/lex.c \
 fuzz_sasl := proxy/imap/sasl.c
 fuzz_preauth := proxy/preauth.c proxy/preauth_sasl.c proxy/imap/command.c \
 	proxy/imap/id.c proxy/imap/lex.c proxy/imap/quote.c proxy/imap/sasl.c
+fuzz_request := admin/request.c

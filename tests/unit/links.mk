@@ -50,6 +50,7 @@ test_control := admin/control.c admin/bundle.c admin/tickets.c admin/conf.c \
 	proxy/conf.c proxy/ipc.c proxy/ipc_codec.c proxy/imap/caps.c \
 	proxy/imap/quote.c proxy/imap/reply.c \
 	$(wildcard backends/*.c)
+test_console := $(test_control)
 test_mem :=
 test_buf :=
 test_addr :=
