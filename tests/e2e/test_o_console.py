@@ -88,7 +88,7 @@ def test_status(w, clients, new_user):
     assert said["serving"] and not said["stopping"]
     assert said["generation"] == 1 and said["control_pid"] == w.control()
     assert said["users"] == said["sessions"] == 1
-    assert said["logins_held"] == 0 and said["uptime_s"] >= 0
+    assert said["logins_waiting"] == 0 and said["uptime_s"] >= 0
     assert [x["pid"] for x in said["workers"]] == w.workers()
     assert sum(x["sessions"] for x in said["workers"]) == 1
     text = weirctl(w, "status").stdout
