@@ -154,6 +154,9 @@ void call_done(struct call *c)
 }
 
 static void refuse(struct call *c, enum call_outcome outcome,
+    const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
+
+static void refuse(struct call *c, enum call_outcome outcome,
     const char *fmt, va_list ap)
 {
 	struct err err;

@@ -131,7 +131,7 @@ static void take_line(struct client *cl)
 {
 	while (!cl->call && !cl->is_ending) {
 		struct str in = buf_view(&cl->in);
-		const char *end = in.n ? memchr(in.p, '\n', in.n) : NULL;
+		const char *end = in.p ? memchr(in.p, '\n', in.n) : NULL;
 		struct str line = { in.p, end ? (size_t)(end - in.p) : in.n };
 		size_t used = line.n + (end != NULL);
 
@@ -140,7 +140,7 @@ static void take_line(struct client *cl)
 			cl->is_ending = true;
 			return;
 		}
-		if (in.n == 0 || (!end && !cl->is_eof))
+		if (!in.p || in.n == 0 || (!end && !cl->is_eof))
 			return;
 		if (line.n && line.p[line.n - 1] == '\r')
 			line.n--;

@@ -2,7 +2,11 @@
  * Copyright 2026 The Mailweir authors */
 #include "admin/load.h"
 
+#include <unistd.h>
+
 #include "admin/conf.h"
+#include "admin/privileges.h"
+#include "backends/keep.h"
 #include "backends/auth.h"
 #include "backends/conf.h"
 #include "backends/geo.h"
@@ -72,4 +76,17 @@ struct settings *load_settings(const char *path, struct err *err)
 	    !geo_check(conf_geoip(s), err)))
 		settings_unref(&s);
 	return s;
+}
+
+bool load_give(const struct settings *settings, const struct privileges *p,
+    struct err *err)
+{
+	const struct conf_admin *a = conf_admin(settings);
+
+	if (p->is_root && !tables_give(settings, p->uid, p->gid, err))
+		return false;
+	return !a->state_file[0] ||
+	    keep_give(a->state_file, p->is_root ? p->uid : geteuid(),
+	    p->is_root ? p->gid : getegid(), err) ||
+	    err_prefix(err, "%s: admin.state_file", a->where);
 }

@@ -14,8 +14,16 @@
  * Owns     the caller has one reference (settings_unref).
  * Thread   the parent and the command line: it blocks on files.
  */
+#include <stdbool.h>
+
 struct err;
+struct privileges;
 struct settings;
 
 struct settings *load_settings(const char *path, struct err *err);
+
+/* Gives control's account what control writes to: locks of tables, the folder
+ * of the state file. */
+bool load_give(const struct settings *settings, const struct privileges *p,
+    struct err *err) __attribute__((warn_unused_result));
 #endif

@@ -22,8 +22,6 @@
 #include "admin/notify.h"
 #include "admin/privileges.h"
 #include "admin/sockets.h"
-#include "backends/keep.h"
-#include "backends/table.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -277,25 +275,6 @@ static void log_fixed(void *arg, const char *name)
 	    "%s: a reload does not change it; start the program anew", name);
 }
 
-static bool give_tables(const struct parent *p,
-    const struct settings *settings, struct err *err)
-{
-	return !p->privileges.is_root || tables_give(settings,
-	    p->privileges.uid, p->privileges.gid, err);
-}
-
-/* The folder of state_file, which control writes to. */
-static bool give_state(const struct parent *p, struct err *err)
-{
-	const struct conf_admin *a = conf_admin(p->settings);
-	const struct privileges *pr = &p->privileges;
-
-	return !a->state_file[0] ||
-	    keep_give(a->state_file, pr->is_root ? pr->uid : geteuid(),
-	    pr->is_root ? pr->gid : getegid(), err) ||
-	    err_prefix(err, "%s: admin.state_file", a->where);
-}
-
 /* True: the new settings are in force here, and were sent. */
 static bool reload(struct parent *p, struct err *err)
 {
@@ -305,7 +284,7 @@ static bool reload(struct parent *p, struct err *err)
 		return false;
 	struct console_socket *console = console_socket_open(
 	    conf_admin(fresh), p->console, err);
-	if (!console || !give_tables(p, fresh, err) ||
+	if (!console || !load_give(fresh, &p->privileges, err) ||
 	    !sockets_bind(p->sockets, fresh, err)) {
 		console_socket_free(&console);
 		settings_unref(&fresh);
@@ -543,7 +522,7 @@ static bool prepare(struct parent *p, struct err *err)
 		return false;
 	const struct conf_main *conf = conf_main(p->settings);
 	if (!open_log(p, p->settings, err) || !find_account(p, conf, err) ||
-	    !give_tables(p, p->settings, err) || !give_state(p, err))
+	    !load_give(p->settings, &p->privileges, err))
 		return false;
 	p->program = child_open_program();
 	if (p->program < 0)

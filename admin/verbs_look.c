@@ -270,7 +270,7 @@ static void sessions_step(struct call *c)
 void verb_sessions(struct call *c)
 {
 	char room[USER_CANONICAL_MAX];
-	struct str user;
+	struct str user = STR_NONE;
 	uint64_t limit = UINT64_MAX;
 	struct err err;
 
