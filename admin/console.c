@@ -344,10 +344,8 @@ void console_free(struct console **cp)
 	if (!c)
 		return;
 	*cp = NULL;
-	while (c->clients) {
-		(void)flush(c->clients);	/* shutdown was answered */
+	while (c->clients)
 		client_free(c->clients);
-	}
 	ev_timer_stop(c->loop, &c->sweep);
 	console_listen(c, -1);
 	free(c);

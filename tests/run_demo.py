@@ -4,9 +4,9 @@
 """run_demo - make run: a working Mailweir before two real Dovecot servers
 
 Makes a certificate, starts two Dovecots with users and mails and a Mailweir
-before them, all on loopback in one private directory, prints two lines to
-copy, and waits.  Ctrl-C (or SIGTERM) ends all of it and removes the
-directory.  The end-to-end tests use the same instruments.
+before them, all on loopback in one private directory, prints lines to copy,
+and waits.  Ctrl-C (or SIGTERM) ends all of it and removes the directory.  The
+end-to-end tests use the same instruments.
 """
 import os
 import pathlib
@@ -63,7 +63,7 @@ def serve(place, started):
         backend("mail1", mail1.plain, "client_info = id"),
         backend("mail2", mail2.tls, "tls = implicit\n"
                 f'  ca = "{ca.cert}"\n  client_info = id'),
-        auth='default_domain = "example.org"')
+        auth='default_domain = "example.org"', admin="socket = admin.sock")
     weir = Mailweir(place / "weir", str(conf))
     started.append(weir)
     weir.start()
@@ -75,6 +75,8 @@ Configuration, log and certificates: {weir.conf.parent}
 
 Read a mail:   curl -k --user alice@example.org:secret \
 'imaps://127.0.0.1:{conf.imaps}/INBOX;MAILINDEX=1'
+Look inside:   {PROGRAM.with_name("weirctl")} -s \
+{weir.conf.parent}/admin.sock status
 Stop it all:   Ctrl-C, or: kill {os.getpid()}
 """, flush=True)
     status = weir.process.popen.wait()
