@@ -75,7 +75,7 @@ $(BUILD)/mailweir: $(BUILD)/proxy/main.o $(OBJ)
 
 # The client knows settings and how to write a request, and nothing else.
 WEIRCTL := admin/weirctl.c admin/request.c admin/conf.c backends/conf.c \
-	backends/pattern.c proxy/conf.c
+	backends/geo_code.c backends/pattern.c proxy/conf.c
 $(BUILD)/weirctl: $(WEIRCTL:%.c=$(BUILD)/%.o) $(BASE)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(LIBS)

@@ -20,6 +20,7 @@
 struct kick {
 	struct control *control;
 	struct place_walk *walk;	/* of a backend's sessions */
+	bool now;
 	json_int_t n;
 };
 
@@ -36,7 +37,7 @@ static void kick_one(void *state, const struct place_session *s)
 	struct kick *k = state;
 
 	k->n += control_end_session(k->control, s->worker, s->session,
-	    "kicked", false);
+	    "kicked", k->now);
 }
 
 static void tell_ended(struct call *c, const struct kick *k)
@@ -110,7 +111,8 @@ static void kick_user(struct call *c, struct kick *k)
 
 void verb_kick(struct call *c)
 {
-	struct kick k = { .control = c->control };
+	struct kick k = { .control = c->control,
+		.now = call_has(c, "--now") };
 
 	if (call_has(c, "--session")) {
 		kick_session(c, &k);

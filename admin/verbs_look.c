@@ -142,8 +142,7 @@ static json_t *address_of(const struct backend *b)
 }
 
 /* A row; what is known of a backend's state one day has its column here. */
-static json_t *backend_row(const struct control *c, const struct backend *b,
-    const json_t *users)
+static json_t *backend_row(const struct control *c, const struct backend *b)
 {
 	const struct conf_backend *conf = backend_conf(b);
 	struct str name = backend_name(b);
@@ -155,56 +154,19 @@ static json_t *backend_row(const struct control *c, const struct backend *b,
 	    "connects_to", address_of(b),
 	    "weight", (int)conf->weight,
 	    "sessions", (json_int_t)place_n_backend(c->place, name),
-	    "users", json_integer_value(json_object_getn(users, name.p,
-		name.n)),
+	    "users", (json_int_t)place_n_backend_users(c->place, name),
 	    "capabilities", render_string(backend_capabilities(b)));
-}
-
-/* How many users each backend has: counted in steps. */
-struct users_count {
-	struct place_walk *walk;
-	json_t *users;			/* backend -> number */
-};
-
-static void users_count_free(void *state)
-{
-	struct users_count *u = state;
-
-	place_walk_free(&u->walk);
-	json_decref(u->users);
-	free(u);
-}
-
-static void backends_step(struct call *c)
-{
-	struct users_count *u = c->state;
-	const struct farm *farm = c->control->farm;
-	struct place_session s;
-
-	for (unsigned i = 0; i < STEP_LOOKS; i++) {
-		if (!place_walk_next(u->walk, &s, NULL)) {
-			call_list(c, "name pools address connects_to weight "
-			    "sessions users capabilities");
-			for (size_t k = 0; k < farm_n(farm); k++)
-				call_row(c, backend_row(c->control,
-				    farm_at(farm, k), u->users));
-			call_done(c);
-			return;
-		}
-		json_int_t n = json_integer_value(json_object_getn(u->users,
-		    s.backend.p, s.backend.n));
-		json_object_setn_new(u->users, s.backend.p, s.backend.n,
-		    json_integer(n + 1));
-	}
 }
 
 void verb_backends(struct call *c)
 {
-	struct users_count *u = mem_alloc(sizeof *u);
+	const struct farm *farm = c->control->farm;
 
-	u->walk = place_walk_users(c->control->place);
-	u->users = json_object();
-	call_walk(c, backends_step, u, users_count_free);
+	call_list(c, "name pools address connects_to weight sessions users "
+	    "capabilities");
+	for (size_t i = 0; i < farm_n(farm); i++)
+		call_row(c, backend_row(c->control, farm_at(farm, i)));
+	call_done(c);
 }
 
 /* --- sessions ------------------------------------------------------------------- */

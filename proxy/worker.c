@@ -231,6 +231,7 @@ static void stop(struct worker *w, double grace_s)
 struct end_order {
 	uint64_t session;
 	enum reason why;
+	bool now;			/* not at a safe point only */
 };
 
 static void take_end(struct worker *w, const struct msg_end *m)
@@ -242,7 +243,8 @@ static void take_end(struct worker *w, const struct msg_end *m)
 		w->ends = mem_realloc(w->ends, w->ends_cap * sizeof *w->ends);
 	}
 	w->ends[w->n_ends++] = (struct end_order){
-		.session = m->session, .why = why ? why : REASON_KICKED };
+		.session = m->session, .why = why ? why : REASON_KICKED,
+		.now = m->now };
 }
 
 static int compare_ends(const void *a, const void *b)
@@ -265,7 +267,9 @@ static void do_ends(struct worker *w)
 		const struct end_order key = { .session = s->id };
 		const struct end_order *e = bsearch(&key, w->ends, w->n_ends,
 		    sizeof *w->ends, compare_ends);
-		if (e)
+		if (e && e->now)
+			session_close(s, e->why);
+		else if (e)
 			session_order_end(s, e->why);
 	}
 	free(w->ends);

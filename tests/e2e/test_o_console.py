@@ -17,6 +17,7 @@ import subprocess
 
 import pytest
 
+from fake.peer import Peer
 from harness.conf import backend
 from harness.console import WEIRCTL, Console, ask, socket_of, weirctl
 from harness.imap import Imap
@@ -192,6 +193,31 @@ def test_kick_of_a_backend(w, clients, new_user):
     assert len(w.lines(event="close", reason="kicked")) == n
 
 
+def test_kick_that_cannot_wait(weir, conf):
+    """A command that never ends: only --now ends it."""
+    def script(c):
+        c.greet()
+        c.login()
+        c.command()
+        c.send("* 1 FETCH (BODY[] {10}\r\n01234")
+        c.hang()
+
+    with Peer(script) as peer:
+        w = weir(conf(backend("fake", peer.port),
+                      admin="socket = admin.sock"))
+        with Imap(w.imaps, tls=True) as c:
+            c.login("jan")
+            c.send("f FETCH 1 BODY[]\r\n")
+            assert c.line() == "* 1 FETCH (BODY[] {10}"
+            assert c.read(5) == b"01234"
+            assert ask(w, "kick", "jan") == {"ended": 1}
+            assert len(ask(w, "sessions", "jan")) == 1
+            assert not w.lines(event="close")
+            assert ask(w, "kick", "jan", "--now") == {"ended": 1}
+            assert c.eof() == b""	# no BYE inside a literal
+            w.wait_log(event="close", reason="kicked")
+
+
 def test_arguments_are_exact(w):
     """Nothing is guessed: trap 9."""
     for words, said in (
@@ -199,7 +225,7 @@ def test_arguments_are_exact(w):
             (["KICK", "jan"], "unknown verb"),
             (["ki", "jan"], "unknown verb"),
             (["frobnicate"], "help lists all"),
-            (["kick"], "missing: USER | --session ID | --backend NAME"),
+            (["kick"], "missing: USER | --session ID | --backend NAME;"),
             (["kick", "jan", "--backend", "d1"], "only one"),
             (["kick", "--back", "d1"], "unknown option --back"),
             (["kick", "--session", "12"], "16 hexadecimal digits"),

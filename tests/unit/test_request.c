@@ -91,6 +91,10 @@ static void test_request_arguments(void **state)
 	assert_string_equal(READ(ROUTE, "r a b c"),
 	    "r USER=a ADDRESS=b LISTENER=c");
 	assert_string_equal(READ(KICK, "k --session 1"), "k --session=1");
+	assert_string_equal(READ(KICK " [--now]", "k --backend m --now"),
+	    "k --backend=m --now=");
+	assert_string_equal(READ(KICK " [--now]", "k --now jan"),
+	    "k --now= USER=jan");
 	assert_string_equal(READ("B [--rate N | --over D] [--watch]",
 	    "d x --watch --over 5m"), "d B=x --watch= --over=5m");
 }
