@@ -442,7 +442,7 @@ static bool put_in_force(struct control *c, struct settings *fresh,
 	c->settings = settings_ref(fresh);
 	log_set_form(conf_log(fresh)->format, conf_log(fresh)->level);
 	console_set_idle(c->console,
-	    (double)conf_admin(fresh)->idle_timeout_ms / 1000);
+	    (double)conf_admin(fresh)->client_timeout_ms / 1000);
 	turn_keys(c);
 	update_capabilities(c);
 	return true;

@@ -305,7 +305,7 @@ def test_client_that_does_not_wait_for_its_answer(w):
 
 def test_idle_clients(weir, console_conf):
     """They go; one that waits for us stays."""
-    w = weir(console_conf(admin="socket = admin.sock\n idle_timeout = 1s"))
+    w = weir(console_conf(admin="socket = admin.sock\n client_timeout = 1s"))
     stopped = w.workers()[0]
     os.kill(stopped, signal.SIGSTOP)
     try:
