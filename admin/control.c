@@ -12,6 +12,7 @@
 #include "admin/console.h"
 #include "admin/control_parts.h"
 #include "admin/order.h"
+#include "admin/operator.h"
 #include "backends/auth.h"
 #include "backends/conf.h"
 #include "backends/decide.h"
@@ -438,6 +439,7 @@ static bool put_in_force(struct control *c, struct settings *fresh,
 	probe_start(c->probe);
 	if (!is_good)
 		return false;
+	operator_restore(c);
 	settings_unref(&c->settings);
 	c->settings = settings_ref(fresh);
 	log_set_form(conf_log(fresh)->format, conf_log(fresh)->level);

@@ -147,14 +147,16 @@ static json_t *backend_row(const struct control *c, const struct backend *b)
 	const struct conf_backend *conf = backend_conf(b);
 	struct str name = backend_name(b);
 
-	return json_pack("{s:o, s:o, s:s, s:o, s:i, s:I, s:I, s:o}",
+	return json_pack("{s:o, s:s, s:o, s:s, s:o, s:i, s:I, s:I, s:o, s:o}",
 	    "name", render_string(name),
+	    "state", backend_wish_word(backend_wish(b)),
 	    "pools", pools_of(c->settings, name),
 	    "address", conf->address.text,
 	    "connects_to", address_of(b),
-	    "weight", (int)conf->weight,
+	    "weight", (int)backend_base_weight(b),
 	    "sessions", (json_int_t)place_n_backend(c->place, name),
 	    "users", (json_int_t)place_n_backend_users(c->place, name),
+	    "drain", verb_drain_progress(c, name),
 	    "capabilities", render_string(backend_capabilities(b)));
 }
 
@@ -162,8 +164,8 @@ void verb_backends(struct call *c)
 {
 	const struct farm *farm = c->control->farm;
 
-	call_list(c, "name pools address connects_to weight sessions users "
-	    "capabilities");
+	call_list(c, "name state pools address connects_to weight sessions "
+	    "users drain capabilities");
 	for (size_t i = 0; i < farm_n(farm); i++)
 		call_row(c, backend_row(c->control, farm_at(farm, i)));
 	call_done(c);

@@ -337,7 +337,7 @@ void decide_go(struct decide *d)
 
 /* There may be room at the backend. Who waits for it is asked in turn; the
  * list is taken down first, since who still has to wait comes to a new one. */
-static void wake(struct decide *d, const struct backend *b)
+void decide_wake(struct decide *d, const struct backend *b)
 {
 	struct decision *all = d->queue, *dn, *next;
 
@@ -353,6 +353,12 @@ static void wake(struct decide *d, const struct backend *b)
 		    pool_has(dn->queue.pool, b))
 			decision_resume(dn);
 	}
+}
+
+void decide_weigh(struct decide *d, const struct backend *b)
+{
+	if (d->plan)
+		plan_weigh(d->plan, b);
 }
 
 void decide_go_on(struct decide *d, struct str user)
@@ -382,7 +388,7 @@ static void end_lease(struct decide *d, struct decision_key key)
 	memcpy(user, was.user.p, n);
 	place_release(d->parts.place, key.worker, key.session);
 	if (b)
-		wake(d, b);
+		decide_wake(d, b);
 	moves_session_ended(d->parts.moves, (struct str){ user, n });
 }
 
@@ -405,7 +411,7 @@ void decide_drop_worker(struct decide *d, uint64_t worker)
 	place_drop_worker(d->parts.place, worker);
 	moves_recheck(d->parts.moves);
 	for (size_t i = 0; d->queue && i < farm_n(d->parts.farm); i++)
-		wake(d, farm_at(d->parts.farm, i));
+		decide_wake(d, farm_at(d->parts.farm, i));
 }
 
 struct decision *decide_explain(struct decide *d,

@@ -51,6 +51,7 @@
 #define DECIDE_WAIT_MS 100
 
 struct auth;
+struct backend;
 struct decide;
 struct decision;
 struct err;
@@ -139,6 +140,12 @@ void decide_go(struct decide *d);
 
 /* The session has ended: its lease, or its question, is no more. */
 void decide_release(struct decide *d, uint64_t worker, uint64_t session);
+
+/* There may be room at the backend for logins that wait. */
+void decide_wake(struct decide *d, const struct backend *b);
+
+/* The backend has another weight. */
+void decide_weigh(struct decide *d, const struct backend *b);
 
 /* Logins of this user may go on (moves.h). */
 void decide_go_on(struct decide *d, struct str user);

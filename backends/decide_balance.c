@@ -20,6 +20,7 @@
 /* What keeps a backend from a session now. */
 enum obstacle {
 	FIT,
+	NOT_WANTED,		/* the operator empties it */
 	TRIED,			/* in vain, by this login */
 	NO_ADDRESS,
 	FULL,
@@ -31,6 +32,8 @@ static const char *obstacle_text(enum obstacle o)
 	switch (o) {
 	case FIT:
 		return "fit";
+	case NOT_WANTED:
+		return "is being emptied by the operator";
 	case TRIED:
 		return "was tried";
 	case NO_ADDRESS:
@@ -61,9 +64,12 @@ static bool is_full(const struct decision *dn, const struct backend *b)
 	    backend_name(b)) >= most;
 }
 
-/* FIT: the answer has its address. */
-static enum obstacle obstacle(struct decision *dn, const struct backend *b)
+/* FIT: the answer has its address. wish: up to which it may be. */
+static enum obstacle obstacle_of(struct decision *dn, const struct backend *b,
+    enum backend_wish wish)
 {
+	if (backend_wish(b) > wish)
+		return NOT_WANTED;
 	if (dn->q.excluded.n && was_tried(dn, b))
 		return TRIED;
 	switch (backend_address(b, &dn->answer.address)) {
@@ -75,6 +81,11 @@ static enum obstacle obstacle(struct decision *dn, const struct backend *b)
 		return NO_ADDRESS;
 	}
 	return is_full(dn, b) ? FULL : FIT;
+}
+
+static enum obstacle obstacle(struct decision *dn, const struct backend *b)
+{
+	return obstacle_of(dn, b, BACKEND_READY);
 }
 
 /* --- the queue --------------------------------------------------------------- */
@@ -129,9 +140,9 @@ static enum decide_step take(struct decision *dn, struct pool *pool,
 }
 
 static enum decide_step only(struct decision *dn, struct pool *pool,
-    struct backend *b, const char *why)
+    struct backend *b, enum backend_wish wish, const char *why)
 {
-	enum obstacle o = obstacle(dn, b);
+	enum obstacle o = obstacle_of(dn, b, wish);
 
 	decide_say(dn, "%s, %s: %s", backend_conf(b)->name, why,
 	    obstacle_text(o));
@@ -142,6 +153,7 @@ static enum decide_step only(struct decision *dn, struct pool *pool,
 		return wait_for_room(dn, pool, b);
 	case RESOLVING:
 		return decide_wait(dn, "the backend's name is being resolved");
+	case NOT_WANTED:
 	case TRIED:
 	case NO_ADDRESS:
 		break;
@@ -233,6 +245,7 @@ static enum decide_step one_of_pools(struct decision *dn)
 			if (!full)
 				full = pool;
 			break;
+		case NOT_WANTED:
 		case TRIED:
 		case NO_ADDRESS:
 			break;
@@ -271,9 +284,10 @@ static struct backend *users_backend(const struct decision *dn)
 	if (!b && name.n)
 		decide_say(dn, "the user's sessions at %.*s end: it is gone",
 		    STR_ARG(name));
-	if (b && is_down(dn, b)) {
-		decide_say(dn, "the user's sessions at %.*s end: it is down",
-		    STR_ARG(name));
+	if (b && (is_down(dn, b) || backend_wish(b) == BACKEND_MAINTENANCE)) {
+		decide_say(dn, "the user's sessions at %.*s end: it is %s",
+		    STR_ARG(name), is_down(dn, b) ? "down" :
+		    "in maintenance");
 		return NULL;
 	}
 	return b;
@@ -301,15 +315,16 @@ enum decide_step decide_stage_balance(struct decision *dn)
 	if (b) {
 		struct pool *pool = pool_has(dn->pool, b) ? dn->pool :
 		    plan_pool_of(d->plan, b);
-		return only(dn, pool ? pool : dn->pool, b,
+		return only(dn, pool ? pool : dn->pool, b, BACKEND_DRAIN,
 		    "where the user's sessions are");
 	}
 	struct str pin = moves_pin(d->parts.moves, dn->user);
 	b = pin.n ? farm_find(d->parts.farm, pin) : NULL;
 	if (b && obstacle(dn, b) == FIT)
 		return only(dn, plan_pool_of(d->plan, b), b,
-		    "where the operator has moved the user");
+		    BACKEND_READY, "where the operator has moved the user");
 	if (dn->pinned)
-		return only(dn, dn->pool, dn->pinned, "and no other");
+		return only(dn, dn->pool, dn->pinned, BACKEND_READY,
+		    "and no other");
 	return one_of_pools(dn);
 }

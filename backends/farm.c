@@ -23,6 +23,8 @@ struct backend {
 	char *peer;		/* whose words the capabilities are */
 	struct buf capabilities;
 	double fault_at;
+	enum backend_wish wish;
+	int weight;		/* the operator's; -1: the configuration's */
 	bool is_kept;		/* by the farm_configure() that runs */
 };
 
@@ -73,6 +75,7 @@ static struct backend *backend_get(struct farm *f, const char *name)
 	if (!b) {
 		b = mem_alloc(sizeof *b);
 		b->name = mem_strdup(name);
+		b->weight = -1;
 		buf_init(&b->capabilities, CAPS_MAX);
 		HASH_ADD_KEYPTR(hh, f->backends, b->name, strlen(name), b);
 	}
@@ -209,4 +212,37 @@ bool backend_hear(struct backend *b, struct str capabilities)
 	buf_clear(&b->capabilities);
 	caps_add(&b->capabilities, capabilities);
 	return true;
+}
+
+enum backend_wish backend_wish(const struct backend *b)
+{
+	return b->wish;
+}
+
+void backend_set_wish(struct backend *b, enum backend_wish wish)
+{
+	b->wish = wish;
+}
+
+const char *backend_wish_word(enum backend_wish wish)
+{
+	switch (wish) {
+	case BACKEND_READY:
+		return "ready";
+	case BACKEND_DRAIN:
+		return "drain";
+	case BACKEND_MAINTENANCE:
+		return "maintenance";
+	}
+	return "";
+}
+
+unsigned backend_base_weight(const struct backend *b)
+{
+	return b->weight < 0 ? b->conf->weight : (unsigned)b->weight;
+}
+
+void backend_set_weight(struct backend *b, int weight)
+{
+	b->weight = weight;
 }

@@ -18,7 +18,7 @@
  *          settings. A struct backend is valid until the farm_configure()
  *          that no longer has it.
  * Thread   control's.
- * Not here health, and what the operator wants: they come as states.
+ * Not here health; who makes the operator's wishes last (admin/operator).
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,6 +55,21 @@ enum resolve_state backend_address(const struct backend *b, struct addr *out);
 /* An address of its does not answer. Many say so at once: within a second
  * only the first one counts. */
 void backend_fault(struct backend *b, const struct addr *bad, double now_s);
+
+/* What the operator wants of it, as long as it is in force. */
+enum backend_wish {
+	BACKEND_READY,
+	BACKEND_DRAIN,		/* no new users; those who are there stay */
+	BACKEND_MAINTENANCE,	/* nobody */
+};
+
+enum backend_wish backend_wish(const struct backend *b);
+void backend_set_wish(struct backend *b, enum backend_wish wish);
+const char *backend_wish_word(enum backend_wish wish);
+
+/* The operator's weight, or the configuration's; -1 sets it back. */
+unsigned backend_base_weight(const struct backend *b);
+void backend_set_weight(struct backend *b, int weight);
 
 struct str backend_capabilities(const struct backend *b);
 

@@ -75,9 +75,10 @@ static void add_pool(struct plan *p, const struct conf_pool *conf,
 	pool->load = mem_alloc(pool->n * sizeof *pool->load);
 	for (size_t i = 0; i < pool->n; i++) {
 		const struct conf_backend *b = conf->backends.v[i];
-		balance_add(pool->balance, str_from(b->name), b->weight);
 		pool->members[i] = farm_find(farm, str_from(b->name));
 		must(pool->members[i]);
+		balance_add(pool->balance, str_from(b->name),
+		    backend_base_weight(pool->members[i]));
 	}
 	HASH_ADD_PTR(p->pools, conf, pool);
 }
@@ -98,6 +99,17 @@ void plan_join(struct plan *p, const struct farm *farm)
 			pool->fallback[i] = plan_pool(p,
 			    pool->conf->fallback.v[i]);
 	}
+}
+
+void plan_weigh(struct plan *p, const struct backend *b)
+{
+	struct pool *pool, *next;
+
+	HASH_ITER(hh, p->pools, pool, next)
+		for (size_t i = 0; i < pool->n; i++)
+			if (pool->members[i] == b)
+				balance_set_weight(pool->balance, i,
+				    backend_base_weight(b));
 }
 
 struct pool *plan_pool(const struct plan *p, const struct conf_pool *conf)

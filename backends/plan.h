@@ -61,6 +61,9 @@ void plan_free(struct plan **p);
 /* Makes the pools of the farm's backends. */
 void plan_join(struct plan *p, const struct farm *farm);
 
+/* The backend has another weight. */
+void plan_weigh(struct plan *p, const struct backend *b);
+
 struct pool *plan_pool(const struct plan *p, const struct conf_pool *conf);
 
 /* The first pool that has it; NULL: none has. */

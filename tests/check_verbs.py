@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 VERBS, MANUAL = "admin/verbs.def", "admin/dist/weirctl.8"
 BEGIN = '.\\" begin of what tests/check_verbs.py writes\n'
 END = '.\\" end of what tests/check_verbs.py writes\n'
-ROW = re.compile(r'^VERB\((\w+), ("[^"]*"), (LOOKS|CHANGES),\s*'
+ROW = re.compile(r'^VERB\((\w+), ((?:"[^"]*"\s*)+), (LOOKS|CHANGES),\s*'
                  r'((?:"(?:[^"\\]|\\.)*"\s*)+)\)$', re.M)
 
 

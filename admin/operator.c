@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#include "admin/operator.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "admin/control_parts.h"
+#include "backends/decide.h"
+#include "backends/drain.h"
+#include "backends/keep.h"
+#include "backends/moves.h"
+#include "proxy/base/log.h"
+
+#define KEY_STATE  "state"
+#define KEY_DRAIN  "drain"
+#define KEY_WEIGHT "weight"
+#define KEY_HOLD   "hold"
+#define KEY_PIN    "pin"
+
+static const char *const wish_words[] = {
+	[BACKEND_READY] = "ready",
+	[BACKEND_DRAIN] = "drain",
+	[BACKEND_MAINTENANCE] = "maintenance",
+};
+
+/* --- how a drain is kept ------------------------------------------------------ */
+
+/* Its deadline is kept as a time of day, for the proxy may be down a while. */
+static void write_order(const struct control *c,
+    const struct drain_order *order, char *to, size_t size)
+{
+	double until = order->deadline_s > 0 ?
+	    ev_now(c->loop) + order->deadline_s : 0;
+
+	snprintf(to, size, "rate=%.3f over=%.3f parallel=%u until=%.3f",
+	    order->rate, order->over_s, order->parallel, until);
+}
+
+static bool read_order(const struct control *c, const char *text,
+    struct drain_order *out)
+{
+	double until;
+
+	*out = (struct drain_order){ 0 };
+	if (sscanf(text, "rate=%lf over=%lf parallel=%u until=%lf",
+	    &out->rate, &out->over_s, &out->parallel, &until) != 4)
+		return false;
+	if (until > 0) {
+		double left = until - ev_now(c->loop);
+		out->deadline_s = left > 0.1 ? left : 0.1;
+	}
+	return true;
+}
+
+/* --- backends ------------------------------------------------------------------- */
+
+static bool keep_backend(struct control *c, struct str backend,
+    const char *key, const char *value, struct err *err)
+{
+	if (value)
+		return keep_set(c->keep, KEEP_BACKEND, backend, key,
+		    str_from(value), err);
+	keep_drop(c->keep, KEEP_BACKEND, backend, key);
+	return true;
+}
+
+bool operator_set_state(struct control *c, struct str backend,
+    enum backend_wish wish, const struct drain_order *order, struct err *err)
+{
+	struct backend *b = farm_find(c->farm, backend);
+	char text[128];
+
+	if (order)
+		write_order(c, order, text, sizeof text);
+	if (!keep_backend(c, backend, KEY_STATE, wish == BACKEND_READY ?
+	    NULL : wish_words[wish], err) ||
+	    !keep_backend(c, backend, KEY_DRAIN, order ? text : NULL, err))
+		return false;
+	if (b)
+		backend_set_wish(b, wish);
+	drain_stop(c->drains, backend);
+	if (order)
+		drain_start(c->drains, backend, order);
+	if (b && wish == BACKEND_READY)
+		decide_wake(c->decide, b);
+	return true;
+}
+
+bool operator_set_weight(struct control *c, struct str backend, int weight,
+    struct err *err)
+{
+	struct backend *b = farm_find(c->farm, backend);
+	char text[16];
+
+	snprintf(text, sizeof text, "%d", weight);
+	if (!keep_backend(c, backend, KEY_WEIGHT, weight < 0 ? NULL : text,
+	    err))
+		return false;
+	if (b) {
+		backend_set_weight(b, weight);
+		decide_weigh(c->decide, b);
+	}
+	return true;
+}
+
+/* --- users ------------------------------------------------------------------------ */
+
+bool operator_hold(struct control *c, struct str user, bool refuses,
+    struct err *err)
+{
+	if (!keep_set(c->keep, KEEP_USER, user, KEY_HOLD,
+	    refuses ? STR("refuse") : STR("wait"), err))
+		return false;
+	moves_hold(c->moves, user, refuses);
+	return true;
+}
+
+bool operator_release(struct control *c, struct str user)
+{
+	keep_drop(c->keep, KEEP_USER, user, KEY_HOLD);
+	return moves_release(c->moves, user);
+}
+
+bool operator_pin(struct control *c, struct str user, struct str backend,
+    struct err *err)
+{
+	if (!keep_set(c->keep, KEEP_USER, user, KEY_PIN, backend, err))
+		return false;
+	moves_set_pin(c->moves, user, backend);
+	return true;
+}
+
+void operator_unpin(struct control *c, struct str user)
+{
+	keep_drop(c->keep, KEEP_USER, user, KEY_PIN);
+	moves_set_pin(c->moves, user, STR_NONE);
+}
+
+/* --- after a restart ----------------------------------------------------------------- */
+
+static void complain(struct str name, const char *key, struct str value)
+{
+	log_note(LOG_LINE_ERROR, "state_file", "why", "%.*s: %s \"%.*s\" is "
+	    "not understood", STR_ARG(name), key, STR_ARG(value));
+}
+
+static bool find_wish(struct str word, enum backend_wish *out)
+{
+	for (unsigned i = 0; i < sizeof wish_words / sizeof *wish_words; i++) {
+		if (!str_eq(word, str_from(wish_words[i])))
+			continue;
+		*out = (enum backend_wish)i;
+		return true;
+	}
+	return false;
+}
+
+static void restore_drain(struct control *c, struct str name,
+    struct str value)
+{
+	struct drain_order order;
+	struct drain_status status;
+
+	/* values end with a NUL */
+	if (!read_order(c, value.p, &order))
+		complain(name, KEY_DRAIN, value);
+	else if (!drain_find(c->drains, name, &status))
+		drain_start(c->drains, name, &order);
+}
+
+static void restore_backend(void *arg, struct str name, const char *key,
+    struct str value)
+{
+	struct control *c = arg;
+	struct backend *b = farm_find(c->farm, name);
+	enum backend_wish wish;
+
+	if (!b)		/* it may come back by a reload */
+		return;
+	if (strcmp(key, KEY_STATE) == 0) {
+		if (find_wish(value, &wish))
+			backend_set_wish(b, wish);
+		else
+			complain(name, key, value);
+	} else if (strcmp(key, KEY_DRAIN) == 0) {
+		restore_drain(c, name, value);
+	} else if (strcmp(key, KEY_WEIGHT) == 0) {
+		backend_set_weight(b, atoi(value.p));
+		decide_weigh(c->decide, b);
+	}
+}
+
+static void restore_user(void *arg, struct str name, const char *key,
+    struct str value)
+{
+	struct control *c = arg;
+
+	if (strcmp(key, KEY_HOLD) == 0)
+		moves_hold(c->moves, name, str_eq(value, STR("refuse")));
+	else if (strcmp(key, KEY_PIN) == 0)
+		moves_set_pin(c->moves, name, value);
+}
+
+void operator_restore(struct control *c)
+{
+	keep_visit(c->keep, KEEP_BACKEND, restore_backend, c);
+	keep_visit(c->keep, KEEP_USER, restore_user, c);
+}

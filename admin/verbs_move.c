@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+/* Maintenance: backends that are emptied, users who are moved or held. */
+#include "admin/verbs.h"
+
+#include <stdlib.h>
+
+#include "admin/call.h"
+#include "admin/control_parts.h"
+#include "admin/operator.h"
+#include "admin/verbs_parts.h"
+#include "backends/drain.h"
+#include "backends/moves.h"
+#include "backends/place.h"
+#include "proxy/base/mem.h"
+
+#define WATCH_S 0.5
+#define MAINTENANCE_PARALLEL 1000
+#define MAINTENANCE_S 30.	/* for sessions to come to an end */
+#define RATE_MAX 1000000
+
+/* --- a drain's progress ------------------------------------------------------- */
+
+json_t *verb_drain_progress(const struct control *c, struct str backend)
+{
+	struct drain_status s;
+
+	if (!drain_find(c->drains, backend, &s))
+		return json_null();
+	double now = s.is_done ? s.ended : ev_now(c->loop);
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s}",
+	    "done", s.is_done,
+	    "users_left", (json_int_t)s.n_users,
+	    "sessions_left", (json_int_t)s.n_sessions,
+	    "moving", (json_int_t)s.n_moving,
+	    "moved", (json_int_t)s.n_moved,
+	    "stuck", (json_int_t)s.n_stuck,
+	    "failed", (json_int_t)s.n_failed,
+	    "seconds", now - s.began,
+	    "why", s.why);
+}
+
+struct watch {
+	struct call *call;
+	ev_timer timer;
+	char *backend;
+};
+
+static void watch_free(void *state)
+{
+	struct watch *w = state;
+
+	ev_timer_stop(w->call->loop, &w->timer);
+	free(w->backend);
+	free(w);
+}
+
+static void on_watch(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct watch *w = t->data;
+	struct call *c = w->call;
+	struct drain_status s;
+
+	(void)loop;
+	(void)revents;
+	bool is_there = drain_find(c->control->drains, str_from(w->backend),
+	    &s);
+	if (!is_there) {
+		call_fail(c, "the drain was stopped");
+		return;
+	}
+	if (s.is_done || !call_is_full(c))
+		call_event(c, verb_drain_progress(c->control,
+		    str_from(w->backend)));
+	if (s.is_done)
+		call_done(c);
+}
+
+static void watch(struct call *c, struct str backend)
+{
+	struct watch *w = mem_alloc(sizeof *w);
+
+	w->call = c;
+	w->backend = mem_str(backend);
+	ev_timer_init(&w->timer, on_watch, 0., WATCH_S);
+	w->timer.data = w;
+	ev_timer_start(c->loop, &w->timer);
+	call_wait(c, w, watch_free);
+}
+
+/* --- drain, maintenance, ready ---------------------------------------------------- */
+
+/* An absent value leaves *out as it is. */
+static bool read_seconds(struct call *c, const char *name, double *out)
+{
+	uint64_t ms;
+	struct err err;
+
+	if (!call_has(c, name))
+		return true;
+	if (!request_duration(&c->request, name, &ms, &err)) {
+		call_misuse(c, "%s", err.text);
+		return false;
+	}
+	*out = (double)ms / 1000;
+	return true;
+}
+
+static bool read_number(struct call *c, const char *name, uint64_t max,
+    uint64_t *out)
+{
+	struct err err;
+
+	if (!call_has(c, name) || request_number(&c->request, name, 1, max,
+	    out, &err))
+		return true;
+	call_misuse(c, "%s", err.text);
+	return false;
+}
+
+static void set_state(struct call *c, enum backend_wish wish,
+    const struct drain_order *order)
+{
+	struct str backend = call_value(c, "BACKEND");
+	struct control *ctl = c->control;
+	struct err err;
+
+	if (!operator_set_state(ctl, backend, wish, order, &err)) {
+		call_fail(c, "%s", err.text);
+	} else if (order && call_has(c, "--watch")) {
+		watch(c, backend);
+	} else {
+		call_object(c, json_pack("{s:o, s:s, s:I, s:I}",
+		    "backend", render_string(backend),
+		    "state", backend_wish_word(wish),
+		    "users", (json_int_t)place_n_backend_users(ctl->place,
+			backend),
+		    "sessions", (json_int_t)place_n_backend(ctl->place,
+			backend)));
+		call_done(c);
+	}
+}
+
+void verb_drain(struct call *c)
+{
+	struct drain_order order = { 0 };
+	uint64_t rate = 0, parallel = 0;
+
+	if (!verb_has_settings(c) ||
+	    !verb_find_backend(c, call_value(c, "BACKEND")) ||
+	    !read_number(c, "--rate", RATE_MAX, &rate) ||
+	    !read_number(c, "--parallel", UINT32_MAX, &parallel) ||
+	    !read_seconds(c, "--over", &order.over_s) ||
+	    !read_seconds(c, "--deadline", &order.deadline_s))
+		return;
+	order.rate = (double)rate;
+	order.parallel = (unsigned)parallel;
+	set_state(c, BACKEND_DRAIN, &order);
+}
+
+void verb_maintenance(struct call *c)
+{
+	struct drain_order order = { .parallel = MAINTENANCE_PARALLEL,
+		.deadline_s = MAINTENANCE_S };
+
+	if (verb_has_settings(c) &&
+	    verb_find_backend(c, call_value(c, "BACKEND")) &&
+	    read_seconds(c, "--deadline", &order.deadline_s))
+		set_state(c, BACKEND_MAINTENANCE, &order);
+}
+
+void verb_ready(struct call *c)
+{
+	if (verb_has_settings(c) &&
+	    verb_find_backend(c, call_value(c, "BACKEND")))
+		set_state(c, BACKEND_READY, NULL);
+}
+
+/* --- weight ----------------------------------------------------------------------- */
+
+void verb_weight(struct call *c)
+{
+	struct str backend = call_value(c, "BACKEND");
+	bool is_default = str_eq(call_value(c, "WEIGHT"), STR("default"));
+	uint64_t weight = 0;
+	struct err err;
+
+	if (!verb_has_settings(c) || !verb_find_backend(c, backend))
+		return;
+	if (!is_default && !request_number(&c->request, "WEIGHT", 0, 1000,
+	    &weight, &err)) {
+		call_misuse(c, "%s, or default", err.text);
+		return;
+	}
+	if (!operator_set_weight(c->control, backend, is_default ? -1 :
+	    (int)weight, &err)) {
+		call_fail(c, "%s", err.text);
+		return;
+	}
+	struct backend *b = farm_find(c->control->farm, backend);
+	call_object(c, json_pack("{s:o, s:i}", "backend",
+	    render_string(backend), "weight", b ?
+	    (int)backend_base_weight(b) : (int)weight));
+	call_done(c);
+}
+
+/* --- one user ------------------------------------------------------------------------ */
+
+static bool find_user(struct call *c, char room[USER_CANONICAL_MAX],
+    struct str *out)
+{
+	return verb_has_settings(c) &&
+	    verb_find_user(c, call_value(c, "USER"), room, out);
+}
+
+static void tell_user(struct call *c, struct str user, const char *outcome)
+{
+	call_object(c, json_pack("{s:o, s:s}", "user", render_string(user),
+	    "outcome", outcome));
+	call_done(c);
+}
+
+/* Who waits for the end of a move; the call may go before. */
+struct mover {
+	struct call *call;	/* NULL: it has gone */
+	bool is_ended;
+};
+
+static void mover_left(void *state)
+{
+	struct mover *m = state;
+
+	m->call = NULL;
+	if (m->is_ended)
+		free(m);
+}
+
+static void on_moved(void *owner, struct str user,
+    enum moves_outcome outcome, const char *why)
+{
+	struct mover *m = owner;
+	struct call *c = m->call;
+
+	m->is_ended = true;
+	if (!c) {
+		free(m);
+		return;
+	}
+	if (outcome == MOVES_DONE)
+		tell_user(c, user, moves_outcome_word(outcome));
+	else
+		call_fail(c, "%s: %s", moves_outcome_word(outcome),
+		    why ? why : "");
+}
+
+static bool may_take(struct call *c, struct str backend)
+{
+	const struct backend *b = farm_find(c->control->farm, backend);
+
+	if (!b)
+		call_fail(c, "the backend \"%.*s\" is no longer configured",
+		    STR_ARG(backend));
+	else if (backend_wish(b) != BACKEND_READY)
+		call_fail(c, "the backend \"%.*s\" is in %s",
+		    STR_ARG(backend), backend_wish_word(backend_wish(b)));
+	return b && backend_wish(b) == BACKEND_READY;
+}
+
+void verb_move(struct call *c)
+{
+	struct str backend = call_value(c, "BACKEND"), user;
+	char room[USER_CANONICAL_MAX];
+	struct control *ctl = c->control;
+	struct err err;
+
+	if (!find_user(c, room, &user))
+		return;
+	if (call_has(c, "--back")) {
+		operator_unpin(ctl, user);
+		tell_user(c, user, "as the routes say");
+		return;
+	}
+	if (!verb_find_backend(c, backend) || !may_take(c, backend))
+		return;
+	struct str from = place_user_backend(ctl->place, user);
+	if (moves_has(ctl->moves, user)) {
+		call_fail(c, "the user is on the way already");
+		return;
+	}
+	if (!operator_pin(ctl, user, backend, &err)) {
+		call_fail(c, "%s", err.text);
+		return;
+	}
+	if (from.n == 0 || str_eq(from, backend)) {
+		tell_user(c, user, "moved");
+		return;
+	}
+	struct mover *m = mem_alloc(sizeof *m);
+	m->call = c;
+	call_wait(c, m, mover_left);
+	must(moves_start(ctl->moves, user, from, backend, on_moved, m));
+}
+
+struct kicked {
+	struct control *control;
+	json_int_t n;
+};
+
+static void kick_one(void *arg, const struct place_session *s)
+{
+	struct kicked *k = arg;
+
+	k->n += control_end_session(k->control, s->worker, s->session,
+	    "kicked", false);
+}
+
+void verb_hold(struct call *c)
+{
+	struct kicked k = { c->control, 0 };
+	char room[USER_CANONICAL_MAX];
+	struct str user;
+	struct err err;
+
+	if (!find_user(c, room, &user))
+		return;
+	if (!operator_hold(c->control, user, call_has(c, "--refuse"), &err)) {
+		call_fail(c, "%s", err.text);
+		return;
+	}
+	if (call_has(c, "--kick"))
+		place_user(c->control->place, user, kick_one, &k);
+	call_object(c, json_pack("{s:o, s:s, s:I, s:I}",
+	    "user", render_string(user),
+	    "logins", call_has(c, "--refuse") ? "refused" : "wait",
+	    "sessions", (json_int_t)place_n_user(c->control->place, user),
+	    "ended", k.n));
+	call_done(c);
+}
+
+void verb_release(struct call *c)
+{
+	char room[USER_CANONICAL_MAX];
+	struct str user;
+
+	if (!find_user(c, room, &user))
+		return;
+	if (operator_release(c->control, user))
+		tell_user(c, user, "released");
+	else
+		call_fail(c, "%.*s is not held", STR_ARG(user));
+}
+
+static void show_user(void *arg, const struct moves_user *u)
+{
+	struct call *c = arg;
+
+	call_row(c, json_pack("{s:o, s:s, s:o, s:s, s:o, s:o}",
+	    "user", render_string(u->user),
+	    "logins", !u->is_held ? u->is_moving ? "wait" : "go on" :
+		u->is_refused ? "refused" : "wait",
+	    "pin", render_string(u->pin),
+	    "moving", u->phase,
+	    "from", render_string(u->from),
+	    "to", render_string(u->to)));
+}
+
+void verb_moves(struct call *c)
+{
+	call_list(c, "user logins pin moving from to");
+	moves_visit(c->control->moves, show_user, c);
+	call_done(c);
+}

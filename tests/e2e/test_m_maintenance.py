@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+# Copyright 2026 The Mailweir authors
+"""Maintenance: drain, move, hold, and what survives a restart"""
+import os
+import signal
+import stat
+import threading
+
+import pytest
+
+from harness.conf import backend
+from harness.console import ask, weirctl
+from harness.imap import Imap
+from harness.procs import wait_until
+
+
+@pytest.fixture
+def w(weir, conf, mail):
+    return weir(conf(backend("d1", mail.d1.plain),
+                     backend("d2", mail.d2.plain),
+                     admin="socket = admin.sock\n  state_file = state/state",
+                     more="moves { settle = 200ms }"))
+
+
+def state(w, name):
+    one, = [b for b in ask(w, "backends") if b["name"] == name]
+    return one
+
+
+def login(w, user):
+    c = Imap(w.imaps, tls=True)
+    c.login(user)
+    return c
+
+
+def users_of(w, new_user, name, n):
+    """Clients, each of another user, whose backend is this one."""
+    found = {}
+    while len(found) < n:
+        user = new_user()
+        c = login(w, user)
+        if where(w, user) == name:
+            found[user] = c
+        else:
+            c.close()
+    return found
+
+
+def where(w, user):
+    places = {s["backend"] for s in ask(w, "sessions", user)}
+    assert len(places) == 1, places
+    return places.pop()
+
+
+def test_drain_moves_users_with_their_sessions(w, new_user):
+    clients = users_of(w, new_user, "d1", 6)
+    user = next(iter(clients))
+    second = login(w, user)
+    for c in clients.values():
+        c.ok("SELECT INBOX")
+        c.send("i IDLE\r\n")
+        assert c.line().startswith("+")
+    done = weirctl(w, "drain", "d1", "--rate", 20, "--watch")
+    assert done.returncode == 0, done.stderr
+    assert "done" in done.stdout
+    for c in [*clients.values(), second]:
+        assert c.line() == "* BYE [UNAVAILABLE] Please connect again."
+    assert state(w, "d1")["sessions"] == 0
+    assert state(w, "d1")["state"] == "drain"
+    assert state(w, "d1")["drain"]["moved"] == 6
+    for user in clients:
+        with login(w, user):
+            assert where(w, user) == "d2"
+    # nobody new, either, until it is ready
+    for _ in range(8):
+        user = new_user()
+        with login(w, user):
+            assert where(w, user) == "d2"
+    assert weirctl(w, "ready", "d1").returncode == 0
+    assert users_of(w, new_user, "d1", 1)
+
+
+def test_a_login_waits_while_its_user_moves(w, new_user):
+    (user, busy), = users_of(w, new_user, "d1", 1).items()
+    idle = login(w, user)
+    # a command that is not over: the literal is still to come
+    busy.send("x APPEND INBOX {30}\r\n")
+    assert busy.line().startswith("+")
+    mover = threading.Thread(target=weirctl, args=(w, "move", user, "d2"))
+    mover.start()
+    assert idle.line().startswith("* BYE [UNAVAILABLE]")
+    got = []
+    waiting = threading.Thread(
+        target=lambda: got.append(login(w, user)))
+    waiting.start()
+    wait_until(lambda: ask(w, "status")["logins_waiting"] == 1,
+               "a login that waits")
+    moves, = ask(w, "moves")
+    assert (moves["user"], moves["moving"]) == (user, "ending")
+    # nothing was cut: the command is finished, and only then it is over
+    busy.send(b"Subject: x\r\n\r\n" + b"y" * 14 + b"\r\n\r\n")
+    assert busy.finish("x")[1].startswith("OK")
+    assert busy.line().startswith("* BYE [UNAVAILABLE]")
+    waiting.join()
+    mover.join()
+    assert where(w, user) == "d2"
+    got[0].close()
+    # and stays there, until the routes are asked again
+    with login(w, user):
+        assert where(w, user) == "d2"
+    assert weirctl(w, "move", user, "--back").returncode == 0
+    wait_until(lambda: not ask(w, "sessions", user), "no session")
+    with login(w, user):
+        assert where(w, user) == "d1"
+
+
+def test_hold_and_release(w, new_user):
+    user = new_user()
+    c = login(w, user)
+    assert ask(w, "hold", user, "--kick")["ended"] == 1
+    assert c.line().startswith("* BYE [UNAVAILABLE]")
+    got = []
+    waiting = threading.Thread(target=lambda: got.append(login(w, user)))
+    waiting.start()
+    wait_until(lambda: ask(w, "status")["logins_waiting"] == 1,
+               "a login that waits")
+    # nobody else does
+    with login(w, new_user()):
+        pass
+    assert weirctl(w, "release", user).returncode == 0
+    waiting.join()
+    got[0].close()
+    ask(w, "hold", user, "--refuse")
+    with Imap(w.imaps, tls=True) as c:
+        _, tagged = c.command(f'LOGIN "{user}" secret')
+        assert tagged.startswith("NO [UNAVAILABLE]")
+    weirctl(w, "release", user)
+    assert "is not held" in weirctl(w, "release", user).stderr
+
+
+def test_orders_survive(w, new_user):
+    user, other = new_user(), new_user()
+    ask(w, "drain", "d1", "--rate", 5)
+    ask(w, "weight", "d2", 7)
+    ask(w, "hold", user, "--refuse")
+    ask(w, "move", other, "d2")
+
+    def check():
+        assert state(w, "d1")["state"] == "drain"
+        assert state(w, "d2")["weight"] == 7
+        assert {(m["user"], m["logins"], m["pin"] or "")
+                for m in ask(w, "moves")} == \
+            {(user, "refused", ""), (other, "go on", "d2")}
+
+    check()
+    assert weirctl(w, "reload").returncode == 0
+    check()
+    control = w.control()
+    os.kill(control, signal.SIGKILL)
+    wait_until(lambda: w.roles()["control"] not in ([], [control]) and
+               weirctl(w, "status").returncode == 0, "a new control")
+    check()
+    w.stop()
+    w.start()
+    wait_until(lambda: weirctl(w, "status").returncode == 0, "the console")
+    check()
+    assert weirctl(w, "ready", "d1").returncode == 0
+    assert weirctl(w, "weight", "d2", "default").returncode == 0
+    assert state(w, "d2")["weight"] == 100
+
+
+def test_what_cannot_be_is_refused(w, new_user):
+    user = new_user()
+    assert 'no backend "d9"' in weirctl(w, "drain", "d9").stderr
+    assert weirctl(w, "drain", "d1", "--rate", "0").returncode == 2
+    assert weirctl(w, "weight", "d1", "1001").returncode == 2
+    ask(w, "maintenance", "d2")
+    done = weirctl(w, "move", user, "d2")
+    assert done.returncode == 1
+    assert 'the backend "d2" is in maintenance' in done.stderr
+
+
+def test_maintenance_leaves_nobody(w, new_user):
+    (user, c), = users_of(w, new_user, "d1", 1).items()
+    ask(w, "move", user, "d1")      # even who is kept there
+    c.ok("SELECT INBOX")
+    done = weirctl(w, "maintenance", "d1", "--watch")
+    assert done.returncode == 0, done.stderr
+    assert c.line().startswith("* BYE [UNAVAILABLE]")
+    with login(w, user):
+        assert where(w, user) == "d2"
+
+
+def test_the_hook_is_called(weir, conf, mail, new_user, tmp):
+    hook = tmp / "hook"
+    called = tmp / "called"
+    called.touch()
+    called.chmod(0o666)
+    hook.write_text(f'#!/bin/sh\necho "$*" >>{called}\n')
+    hook.chmod(hook.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP
+               | stat.S_IXOTH)
+    w = weir(conf(backend("d1", mail.d1.plain),
+                  backend("d2", mail.d2.plain),
+                  admin="socket = admin.sock",
+                  more=f'moves {{ settle = 0  hook = "{hook}" }}'))
+    (user, _), = users_of(w, new_user, "d1", 1).items()
+    assert ask(w, "move", user, "d2")["outcome"] == "moved"
+    assert called.read_text().splitlines() == [
+        f"before {user} d1 d2", f"after {user} d1 d2"]
+    hook.write_text("#!/bin/sh\nexit 4\n")
+    with login(w, user):
+        done = weirctl(w, "move", user, "d1")
+        assert done.returncode == 1
+        assert "failed: the hook: exit status 4" in done.stderr
+        assert where(w, user) == "d2"
