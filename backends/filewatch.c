@@ -9,6 +9,8 @@
 
 #include "proxy/base/mem.h"
 
+double filewatch_interval_s = FILEWATCH_S;
+
 /* What tells one content from another; all zero: there is no file. */
 struct look {
 	dev_t dev;
@@ -76,7 +78,8 @@ struct filewatch *filewatch_new(struct ev_loop *loop, const char *path,
 	w->changed = changed;
 	w->owner = owner;
 	w->told = w->latest = look_at(path);
-	ev_timer_init(&w->timer, on_look, FILEWATCH_S, FILEWATCH_S);
+	ev_timer_init(&w->timer, on_look, filewatch_interval_s,
+	    filewatch_interval_s);
 	w->timer.data = w;
 	ev_timer_start(loop, &w->timer);
 	return w;

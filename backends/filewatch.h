@@ -18,6 +18,9 @@
  */
 #define FILEWATCH_S 1.
 
+/* FILEWATCH_S; tests may have less patience. */
+extern double filewatch_interval_s;
+
 struct ev_loop;
 struct filewatch;
 

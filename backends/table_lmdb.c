@@ -106,7 +106,7 @@ static void *lmdb_new(const struct conf_table *conf, bool fold,
 		f = mem_alloc(sizeof *f);
 		f->path = mem_strdup(path);
 		f->loop = loop;
-		ev_timer_init(&f->retry, on_retry, FILEWATCH_S, 0.);
+		ev_timer_init(&f->retry, on_retry, filewatch_interval_s, 0.);
 		f->retry.data = f;
 		f->watch = filewatch_new(loop, path, on_change, f);
 		DL_APPEND(all, f);

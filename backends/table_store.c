@@ -13,7 +13,8 @@
 #include "proxy/base/err.h"
 #include "proxy/base/mem.h"
 
-#define SPINS 100		/* while a writer commits */
+#define SPINS 100		/* while writers commit */
+#define DOUBT_S 2.		/* longer than a disk takes to sync a page */
 #define ROOM_BYTES ((size_t)64 << 20)	/* for a writer, at least */
 #define RETRY_US 50000
 
@@ -27,6 +28,9 @@ struct table_store {
 	ino_t inode;
 	int fd;			/* the environment's */
 	off_t least;		/* bytes that its pages take */
+	double doubt_until;
+	bool is_proven;		/* the lock file is this file's own */
+	bool is_foreign;	/* it is not, or not any more */
 };
 
 static bool fail(const struct table_store *s, int rc, struct err *err)
@@ -111,17 +115,25 @@ static bool open_env(struct table_store *s, struct err *err)
 	return true;
 }
 
-/* The transaction's number comes from the lock file, that of the newest
- * content from the data: while nobody is just committing, two that belong
- * together say the same. */
-static bool is_matched(const struct table_store *s, MDB_txn *txn)
+/*
+ * The transaction's number comes from the lock file, that of the newest
+ * content from the data. Two that belong together say the same; but while a
+ * writer commits, the data are one ahead for as long as the disk takes, and
+ * the reader has what was before, whole. A foreign file may be one ahead by
+ * chance: then it stays so.
+ */
+static bool is_matched(struct table_store *s, MDB_txn *txn)
 {
 	MDB_envinfo info;
 
 	if (s->mode == TABLE_STORE_LOOK)
 		return true;
 	mdb_env_info(s->env, &info);
-	return mdb_txn_id(txn) == info.me_last_txnid;
+	size_t ahead = info.me_last_txnid - mdb_txn_id(txn);
+	if (ahead == 0)
+		s->is_proven = true;
+	return ahead == 0 || (ahead == 1 &&
+	    (s->is_proven || clock_now() < s->doubt_until));
 }
 
 static int renew(struct table_store *s)
@@ -148,6 +160,7 @@ static bool read_begin(struct table_store *s, struct err *err)
 			return true;
 		mdb_txn_reset(s->reading);
 	}
+	s->is_foreign = true;
 	return err_set(err, "%s-lock: belongs to a file that was replaced and "
 	    "is still in use", s->path);
 }
@@ -170,11 +183,14 @@ struct table_store *table_store_open(const char *path,
 		struct table_store *s = mem_alloc(sizeof *s);
 		s->path = mem_strdup(path);
 		s->mode = mode;
+		/* a writer would write over what it does not see */
+		if (mode == TABLE_STORE_READ)
+			s->doubt_until = clock_now() + DOUBT_S;
 		if (try_open(s, err))
 			return s;
-		bool is_mismatch = s->reading != NULL && s->db == 0;
+		bool is_foreign = s->is_foreign;
 		table_store_close(&s);
-		if (!is_mismatch || clock_now() >= until)
+		if (!is_foreign || clock_now() >= until)
 			return NULL;
 		usleep(RETRY_US);
 	}
@@ -262,7 +278,7 @@ bool table_store_is_replaced(const struct table_store *s)
 {
 	struct stat st;
 
-	return stat(s->path, &st) < 0 || st.st_dev != s->dev ||
+	return s->is_foreign || stat(s->path, &st) < 0 || st.st_dev != s->dev ||
 	    st.st_ino != s->inode || table_store_is_cut(s);
 }
 

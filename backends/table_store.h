@@ -66,7 +66,8 @@ bool table_store_each(struct table_store *s, table_store_visit_fn *visit,
 
 uint64_t table_store_n(struct table_store *s);
 
-/* The path names another file now (or none), or this one was cut. */
+/* The path names another file now (or none), or this one was cut, or the last
+ * look-up found that FILE-lock belongs to another file. */
 bool table_store_is_replaced(const struct table_store *s);
 
 /* This one was cut: its pages must not be touched. Two system calls cheaper

@@ -73,3 +73,5 @@ test_moves := backends/moves.c backends/drain.c backends/hook.c \
 test_request := admin/request.c
 test_render := admin/render.c
 test_keep := backends/keep.c backends/keep_file.c
+test_table_store := $(TABLE) backends/table_lmdb.c backends/table_store.c \
+	backends/table_store_build.c backends/filewatch.c
