@@ -2,10 +2,13 @@
  * Copyright 2026 The Mailweir authors */
 #include "admin/table_cli.h"
 
+#include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "admin/table_input.h"
 #include "backends/conf.h"
@@ -16,11 +19,14 @@
 #include "proxy/base/err.h"
 
 #define WAIT_S 10.		/* for who still holds a file that was replaced */
+#define TERMINAL_S 0.2		/* between two looks at the progress */
+#define FILE_S 5.
+#define BAD_LINES_MAX 20	/* told one by one */
 
 enum status { GOOD, NOT_THERE, BAD };
 
 static const char usage_text[] =
-    "usage: mailweir table build [-k] [-f plain|popmap] FILE <TEXT\n"
+    "usage: mailweir table build [-k] [-f plain|popmap] FILE [TEXT]\n"
     "       mailweir table get [-k] FILE KEY\n"
     "       mailweir table set [-k] FILE KEY VALUE\n"
     "       mailweir table del [-k] FILE KEY\n"
@@ -28,8 +34,9 @@ static const char usage_text[] =
     "\n"
     "Tables of type lmdb, which the proxy may be using meanwhile.\n"
     "\n"
-    "  build  makes FILE anew of lines \"KEY VALUE\" and puts it in the place\n"
-    "         of the old one when it is complete\n"
+    "  build  makes FILE anew of the lines \"KEY VALUE\" in the file TEXT, or on\n"
+    "         standard input, and puts it in the place of the old one when it\n"
+    "         is complete\n"
     "  dump   prints such lines\n"
     "\n"
     "  -f, --format popmap  lines are \"KEY: [USER@]HOST[:PORT]\"\n"
@@ -75,48 +82,128 @@ static struct str take_key(const struct command *c)
 
 /* --- build ---------------------------------------------------------------- */
 
-static void show_progress(void *arg, const char *what, size_t n, size_t all)
-{
-	double *next = arg, now = clock_now();
+struct progress {
+	const char *from;	/* the text's name */
+	double next;		/* when to show it again */
+	bool is_terminal, is_shown;
+	size_t n_bad;
+};
 
-	if (now < *next && n != all)
-		return;
-	*next = now + 1;
-	fprintf(stderr, "%s %zu\n", what, n);
+/* What follows begins a line. */
+static void progress_clear(struct progress *p)
+{
+	if (p->is_shown)
+		fputs("\r\033[K", stderr);
+	p->is_shown = false;
 }
 
-static bool write_all(const struct command *c, struct table_input *in,
-    double *next, struct err *err)
+static void on_progress(void *arg, const char *what, size_t n, size_t all)
+{
+	struct progress *p = arg;
+	double now = clock_now();
+
+	if (now < p->next)
+		return;
+	p->next = now + (p->is_terminal ? TERMINAL_S : FILE_S);
+	progress_clear(p);
+	fprintf(stderr, "%s %zu", what, n);
+	if (all)
+		fprintf(stderr, " of %zu (%zu %%)", all, n * 100 / all);
+	if (!p->is_terminal)
+		fputc('\n', stderr);
+	p->is_shown = p->is_terminal;
+}
+
+static void on_bad(void *arg, size_t line, const char *why)
+{
+	struct progress *p = arg;
+
+	if (p->n_bad++ >= BAD_LINES_MAX)
+		return;
+	progress_clear(p);
+	if (line)
+		fprintf(stderr, "%s:%zu: %s\n", p->from, line, why);
+	else
+		fprintf(stderr, "%s: %s\n", p->from, why);
+}
+
+static struct table_input *read_text(const struct command *c,
+    struct progress *p)
+{
+	struct table_input_news news = { on_progress, on_bad, p };
+	FILE *from = c->argc ? fopen(p->from, "re") : stdin;
+	struct table_input *in = NULL;
+
+	if (from)
+		in = table_input_read(from, c->format, !c->keeps_case, &news);
+	else
+		on_bad(p, 0, strerror(errno));
+	if (from && from != stdin)
+		fclose(from);
+	if (p->n_bad > BAD_LINES_MAX)
+		fprintf(stderr, "%s: %zu more\n", p->from,
+		    p->n_bad - BAD_LINES_MAX);
+	return in;
+}
+
+/* What is unfinished must not stay behind. */
+static volatile sig_atomic_t is_interrupted;
+
+static void on_signal(int number)
+{
+	(void)number;
+	is_interrupted = 1;
+}
+
+static void catch_signals(void)
+{
+	static const int numbers[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE };
+	struct sigaction action = { .sa_handler = on_signal };
+
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		sigaction(numbers[i], &action, NULL);
+}
+
+static bool write_all(const struct command *c, const struct table_input *in,
+    struct progress *p, struct err *err)
 {
 	struct table_build *b = table_build_new(c->path, err);
 	size_t n = table_input_n(in);
 	struct str key, value;
 	bool is_good = b != NULL;
 
+	catch_signals();
 	for (size_t i = 0; i < n && is_good; i++) {
 		table_input_at(in, i, &key, &value);
 		is_good = table_build_add(b, key, value, err);
+		if (is_interrupted)
+			is_good = err_set(err, "interrupted; %s is as it was",
+			    c->path);
 		if (i % 4096 == 0)
-			show_progress(next, "keys written:", i, n);
+			on_progress(p, "keys written:", i, n);
 	}
 	if (is_good)
 		is_good = table_build_finish(b, err);
 	table_build_free(&b);
+	progress_clear(p);
 	return is_good;
 }
 
 static enum status build(const struct command *c)
 {
-	double began = clock_now(), next = began + 1;
+	double began = clock_now();
+	bool is_terminal = isatty(STDERR_FILENO);
+	struct progress p = { .from = c->argc ? c->argv[0] : "stdin",
+		.is_terminal = is_terminal,
+		.next = began + (is_terminal ? TERMINAL_S : FILE_S) };
 	struct err err;
 
-	if (c->argc != 0)
+	if (c->argc > 1)
 		return usage();
-	struct table_input *in = table_input_read(stdin, c->format,
-	    !c->keeps_case, show_progress, &next, &err);
+	struct table_input *in = read_text(c, &p);
 	if (!in)
-		return complain(&err);
-	bool is_good = write_all(c, in, &next, &err);
+		return BAD;
+	bool is_good = write_all(c, in, &p, &err);
 	if (is_good)
 		fprintf(stderr, "%s: %zu keys in %.1f s\n", c->path,
 		    table_input_n(in), clock_now() - began);
@@ -177,8 +264,9 @@ static enum status set(const struct command *c)
 		buf_printf(&value, "%s%s", i > 1 ? " " : "", c->argv[i]);
 	if (!popmap_is_key(key) || value.overflowed ||
 	    !popmap_is_value(buf_view(&value))) {
-		err_set(&err, "expected a key without control characters, "
-		    "and a pool, a backend, or [user@]host[:port]");
+		err_set(&err, "expected a key of 1 to %d bytes without "
+		    "control characters, and a pool, a backend, or "
+		    "[user@]host[:port]", TABLE_STORE_KEY_MAX);
 		complain(&err);
 	} else {
 		struct table_store *s = table_store_open(c->path,
@@ -333,7 +421,11 @@ int table_cli(int argc, char **argv)
 		if (!take_options(&c, argc - 1, argv + 1))
 			break;
 		enum status status = verbs[i].run(&c);
-		return fflush(stdout) == 0 ? (int)status : BAD;
+		if (fflush(stdout) == 0 && !ferror(stdout))
+			return status;
+		fprintf(stderr, "mailweir table: standard output: %s\n",
+		    strerror(errno));
+		return BAD;
 	}
 	return usage();
 }

@@ -23,10 +23,8 @@ struct table_input {
 	size_t n_text;
 	struct entry *entries;
 	size_t n, room;
-	size_t n_bad;
-	struct err first;		/* of the bad lines */
-	table_input_progress_fn *progress;
-	void *arg;
+	const struct table_input_news *news;
+	bool has_bad_lines;
 };
 
 void table_input_free(struct table_input **inp)
@@ -41,7 +39,13 @@ void table_input_free(struct table_input **inp)
 	free(in);
 }
 
-static bool read_all(struct table_input *in, FILE *from, struct err *err)
+static void bad_line(struct table_input *in, size_t line, const char *why)
+{
+	in->has_bad_lines = true;
+	in->news->bad(in->news->arg, line, why);
+}
+
+static void read_all(struct table_input *in, FILE *from)
 {
 	size_t room = 0, got;
 
@@ -52,15 +56,10 @@ static bool read_all(struct table_input *in, FILE *from, struct err *err)
 		}
 		got = fread(in->text + in->n_text, 1, READ_BYTES, from);
 		in->n_text += got;
-		in->progress(in->arg, "bytes read:", in->n_text, 0);
+		in->news->progress(in->news->arg, "bytes read:", in->n_text, 0);
 	} while (got > 0);
-	return !ferror(from) || err_set(err, "reading: %s", strerror(errno));
-}
-
-static void bad_line(struct table_input *in, size_t line, const char *why)
-{
-	if (in->n_bad++ == 0)
-		err_set(&in->first, "line %zu: %s", line, why);
+	if (ferror(from))
+		bad_line(in, 0, strerror(errno));
 }
 
 static void fold_key(struct table_input *in, struct str key)
@@ -97,7 +96,7 @@ static void take_lines(struct table_input *in, enum conf_table_format format,
 		size_t n = end ? (size_t)(end - p) : in->n_text - at;
 		at += n + 1;
 		if (++line % LINES_PER_LOOK == 0)
-			in->progress(in->arg, "lines parsed:", line, 0);
+			in->news->progress(in->news->arg, "lines parsed:", line, 0);
 		switch (popmap_parse(format, p, n, &key, &value, &err)) {
 		case POPMAP_NOTHING:
 			break;
@@ -106,8 +105,8 @@ static void take_lines(struct table_input *in, enum conf_table_format format,
 			break;
 		case POPMAP_ENTRY:
 			if (!popmap_is_key(key)) {
-				bad_line(in, line, "the key is too long, or "
-				    "has control characters");
+				bad_line(in, line, "no key of 1 to 511 bytes "
+				    "without control characters");
 				break;
 			}
 			if (fold)
@@ -144,7 +143,7 @@ static void sort(struct table_input *in)
 	for (size_t i = 1; i < in->n; i++) {
 		if (compare(&in->entries[i - 1], &in->entries[i]) <= 0)
 			continue;
-		in->progress(in->arg, "lines to sort:", in->n, in->n);
+		in->news->progress(in->news->arg, "lines to sort:", in->n, in->n);
 		qsort(in->entries, in->n, sizeof *in->entries, compare);
 		return;
 	}
@@ -173,30 +172,21 @@ static void drop_doubles(struct table_input *in)
 
 struct table_input *table_input_read(FILE *from,
     enum conf_table_format format, bool fold,
-    table_input_progress_fn *progress, void *arg, struct err *err)
+    const struct table_input_news *news)
 {
 	struct table_input *in = mem_alloc(sizeof *in);
 
-	in->progress = progress;
-	in->arg = arg;
-	if (!read_all(in, from, err)) {
-		table_input_free(&in);
-		return NULL;
-	}
-	take_lines(in, format, fold);
-	if (in->n_bad == 0) {
+	in->news = news;
+	read_all(in, from);
+	if (!in->has_bad_lines)
+		take_lines(in, format, fold);
+	if (!in->has_bad_lines) {
 		sort(in);
 		drop_doubles(in);
 	}
-	if (in->n_bad == 0)
-		return in;
-	if (in->n_bad > 1)
-		err_set(err, "%.200s (and %zu more)", in->first.text,
-		    in->n_bad - 1);
-	else
-		*err = in->first;
-	table_input_free(&in);
-	return NULL;
+	if (in->has_bad_lines)
+		table_input_free(&in);
+	return in;
 }
 
 size_t table_input_n(const struct table_input *in)
