@@ -3,6 +3,7 @@
 #include "backends/conf.h"
 
 #include <ctype.h>
+#include <sys/un.h>
 
 #include "backends/geo_code.h"
 #include "backends/pattern.h"
@@ -272,6 +273,27 @@ static bool check_route(struct settings *s, const void *section,
 	return check_conditions(s, r, err);
 }
 
+static bool check_redis(struct settings *s, const struct conf_table *t,
+    struct err *err)
+{
+	static const struct sockaddr_un un;
+
+	if (!t->address.text[0] == !t->path[0])
+		return settings_fault(s, t, NULL, err, "expected address, or "
+		    "path for a Unix socket");
+	if (strcmp(t->address.host, "*") == 0)
+		return settings_fault(s, t, "address", err, "* is no "
+		    "server's; expected a name or an address");
+	if (strlen(t->path) >= sizeof un.sun_path)
+		return settings_fault(s, t, "path", err, "too long for a "
+		    "socket; expected %zu bytes at most",
+		    sizeof un.sun_path - 1);
+	if (!strstr(t->key, "{key}") && !strstr(t->field, "{key}"))
+		return settings_fault(s, t, "key", err, "the same for all "
+		    "users; expected {key} in it, or in field");
+	return true;
+}
+
 static bool check_table(struct settings *s, const void *section,
     struct err *err)
 {
@@ -284,6 +306,10 @@ static bool check_table(struct settings *s, const void *section,
 		if (!t->path[0])
 			return settings_fault(s, t, NULL, err, "no file; "
 			    "expected path");
+		break;
+	case CONF_TABLE_REDIS:
+		if (!check_redis(s, t, err))
+			return false;
 		break;
 	}
 	if (!t->delimiter[0])

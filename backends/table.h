@@ -183,5 +183,5 @@ struct table_kind {
 /* By enum conf_table_type; NULL with err: it is not installed. In
  * table_kinds.c, or a test's own. */
 const struct table_kind *table_kind(unsigned type, struct err *err);
-extern const struct table_kind table_file, table_lmdb;
+extern const struct table_kind table_file, table_lmdb, table_redis;
 #endif

@@ -11,6 +11,8 @@ const struct table_kind *table_kind(unsigned type, struct err *err)
 		return &table_file;
 	case CONF_TABLE_LMDB:
 		return &table_lmdb;
+	case CONF_TABLE_REDIS:
+		return &table_redis;
 	}
 	return NULL;
 }

@@ -11,6 +11,7 @@
 #include <confuse.h>
 #include <ev.h>
 #include <getopt.h>
+#include <hiredis/hiredis.h>
 #include <lmdb.h>
 #include <msgpack.h>
 #include <openssl/crypto.h>
@@ -73,6 +74,8 @@ static int print_versions(void)
 	printf("msgpack-c %s\n", msgpack_version());
 	printf("PCRE2 %s\n", pcre2);
 	printf("%s\n", mdb_version(NULL, NULL, NULL));
+	printf("hiredis %d.%d.%d\n", HIREDIS_MAJOR, HIREDIS_MINOR,
+	    HIREDIS_PATCH);
 	printf("libseccomp %u.%u.%u\n", seccomp->major, seccomp->minor,
 	    seccomp->micro);
 	return EXIT_SUCCESS;

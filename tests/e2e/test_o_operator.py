@@ -44,7 +44,8 @@ def test_help_and_version():
         assert option in done.stdout
     done = run("-V")
     assert done.returncode == 0
-    for library in ("OpenSSL", "libev", "ares", "onfuse", "msgpack", "PCRE"):
+    for library in ("OpenSSL", "libev", "ares", "onfuse", "msgpack", "PCRE",
+                    "LMDB", "hiredis"):
         assert library.lower() in done.stdout.lower(), library
     done = run("--nonsense")
     assert done.returncode not in (0, -6, -11)

@@ -75,3 +75,4 @@ test_render := admin/render.c
 test_keep := backends/keep.c backends/keep_file.c
 test_table_store := $(TABLE) backends/table_lmdb.c backends/table_store.c \
 	backends/table_store_build.c backends/filewatch.c
+test_table_redis := $(TABLE) backends/table_redis.c backends/resolve.c
