@@ -24,7 +24,7 @@ for source in tests/bench/bench_*.c; do
 	mkdir -p "$(dirname "$program")"
 	"$cc" -std=c17 -D_GNU_SOURCE -I. -O2 -g -o "$program" "$source" \
 	    $objects $(tests/libs.sh flags)
-	[ $# -gt 0 ] || "$program"
+	[ $# -gt 0 ] || QUICK=${QUICK:-0} "$program"
 done
 quick=
 [ "${QUICK:-0}" = 0 ] || quick=--quick
