@@ -13,7 +13,7 @@ import pytest
 
 from harness.conf import backend
 from harness.imap import Imap
-from harness.mailweir import PROGRAM, environment
+from harness.mailweir import PROGRAM, environment, sanitized
 from harness.procs import PATIENCE, wait_until
 from harness.redis import Redis
 
@@ -324,6 +324,7 @@ def private_kib(pid):
                     if line.startswith("RssAnon:"))
 
 
+@pytest.mark.skipif(sanitized(), reason="a sanitizer takes its own")
 def test_lmdb_takes_no_memory_of_its_own(weir, conf, mail, file, tmp, user):
     text = tmp / "many"
     with open(text, "w", encoding="ascii") as f:
