@@ -273,10 +273,28 @@ static bool check_route(struct settings *s, const void *section,
 	return check_conditions(s, r, err);
 }
 
+/*
+ *	template = *(char / "%s" / "%%")
+ */
+static bool check_template(struct settings *s, const struct conf_table *t,
+    const char *key, const char *text, unsigned *n_out, struct err *err)
+{
+	for (const char *p = text; (p = strchr(p, '%')); p += 2) {
+		if (p[1] == 's')
+			(*n_out)++;
+		else if (p[1] != '%')
+			return settings_fault(s, t, key, err, "\"%.80s\" has "
+			    "a %% with nothing it could stand for; expected "
+			    "%%s for what is looked up, or %%%%", text);
+	}
+	return true;
+}
+
 static bool check_redis(struct settings *s, const struct conf_table *t,
     struct err *err)
 {
 	static const struct sockaddr_un un;
+	unsigned n = 0;
 
 	if (!t->address.text[0] == !t->path[0])
 		return settings_fault(s, t, NULL, err, "expected address, or "
@@ -288,10 +306,11 @@ static bool check_redis(struct settings *s, const struct conf_table *t,
 		return settings_fault(s, t, "path", err, "too long for a "
 		    "socket; expected %zu bytes at most",
 		    sizeof un.sun_path - 1);
-	if (!strstr(t->key, "{key}") && !strstr(t->field, "{key}"))
-		return settings_fault(s, t, "key", err, "the same for all "
-		    "users; expected {key} in it, or in field");
-	return true;
+	if (!check_template(s, t, "key", t->key, &n, err) ||
+	    !check_template(s, t, "field", t->field, &n, err))
+		return false;
+	return n > 0 || settings_fault(s, t, "key", err, "the same for all "
+	    "users; expected %%s in it, or in field");
 }
 
 static bool check_table(struct settings *s, const void *section,

@@ -37,7 +37,6 @@
 #define RETRY_MAX_S 5.
 #define GOOD_S 1.		/* a connection that held so long is missed */
 #define INPUT_MAX ((size_t)1 << 20)	/* of a reply that is not complete */
-#define PLACEHOLDER STR("{key}")
 
 #if HIREDIS_MAJOR >= 1
 typedef size_t n_elements;
@@ -295,18 +294,16 @@ static void on_pong(redisAsyncContext *context, void *reply, void *arg)
 
 /* --- commands -------------------------------------------------------------------- */
 
+/* conf.c has seen to it that no other % is there. */
 static void expand(struct buf *out, const char *template, struct str key)
 {
-	struct str rest = str_from(template);
-
-	while (rest.n) {
-		bool is_key = str_starts(rest, PLACEHOLDER);
-		if (is_key)
+	for (const char *p = template; *p; p++)
+		if (*p != '%')
+			buf_append(out, p, 1);
+		else if (*++p == 's')
 			buf_str(out, key);
 		else
-			buf_append(out, rest.p, 1);
-		rest = str_skip(rest, is_key ? PLACEHOLDER.n : 1);
-	}
+			buf_append(out, p, 1);
 }
 
 static bool command(struct redis *r, redisCallbackFn *fn, void *arg,

@@ -353,7 +353,7 @@ def redis(tmp):
 def homes(redis, more=""):
     """Whole names only, so that a login is one question."""
     return (f'table homes {{ type = redis  address = "127.0.0.1:{redis.port}"'
-            f'\n key = "mail:{{key}}"  keys = {{ "user@domain" }}\n{more}\n}}')
+            f'\n key = "mail:%s"  keys = {{ "user@domain" }}\n{more}\n}}')
 
 
 def test_redis_answers_and_is_cached(weir, conf, mail, redis, user, new_user):
@@ -384,7 +384,7 @@ def test_redis_by_socket_field_and_password(weir, conf, mail, tmp, user):
             password_file = "{tmp}/pw"
             database = 3
             key = homes
-            field = "{{key}}"
+            field = "%s"
         }}""", "route { table = homes }\n" + REFUSE))
         assert where(w, user) == "d2"
         assert "s3:cret" not in w.log()
@@ -483,7 +483,7 @@ def test_redis_is_asked_once_for_many(weir, conf, mail, redis, user, new_user):
 
 NAMES = [b"*)(uid=*", b"'\"\\", b"%s%n%00", b"a' or '1'='1", b"j\xe4n",
          b"j\xc3\xa4n", b"a b", b"$3", b"..", b"../../etc/passwd", b"@",
-         b"@example.org", b"{key}", b"x" * 256, b"x" * 257, b"a\r\nDEL x",
+         b"@example.org", b"%s", b"x" * 256, b"x" * 257, b"a\r\nDEL x",
          b"a\0b", b"#x", b"x:y"]
 
 

@@ -242,12 +242,15 @@ static void test_redis_gets_keys(void **state)
 	server_start("--databases", "20");
 	cli("SET jan eu");
 	cli("SET mail:jan:home:jan us");
+	cli_set(STR("100%jan%s"), "us");
 	cli("SELECT 17");
 	cli("SET jan us");
 	configure("");
 	assert_value("jan", "eu");
 	assert_int_equal(ask(STR("eva")), TABLE_MISSING);
-	configure("key = \"mail:{key}:home:{key}\"");
+	configure("key = \"mail:%s:home:%s\"");
+	assert_value("jan", "us");
+	configure("key = \"100%%%s%%s\"");
 	assert_value("jan", "us");
 	configure("database = 17");
 	assert_value("jan", "us");
@@ -267,7 +270,7 @@ static void test_redis_gets_fields(void **state)
 	assert_value("jan", "us");
 	configure("field = none");
 	assert_int_equal(ask(STR("jan")), TABLE_MISSING);
-	configure("key = homes  field = \"{key}\"");
+	configure("key = homes  field = \"%s\"");
 	assert_value("jan", "eu");
 	assert_int_equal(ask(STR("eva")), TABLE_MISSING);
 	configure("");
@@ -279,7 +282,7 @@ static void test_redis_keys_are_bytes(void **state)
 	static const struct str keys[] = { { "*)(", 3 }, { "'\"\\", 3 },
 		{ "%s%n%b", 6 }, { "a\r\nDEL jan\r\n", 12 }, { "a\0b", 3 },
 		{ "j\xe4n", 3 }, { "a b", 3 }, { "$3\r\nfoo\r\n", 9 },
-		{ "{key}", 5 }, { "*", 1 } };
+		{ "%s", 5 }, { "*", 1 } };
 	char longest[256];
 
 	(void)state;
@@ -620,8 +623,10 @@ static void test_redis_settings_are_checked(void **state)
 		{ "", "expected address, or path" },
 		{ "address = \"h:1\" path = s", "expected address, or path" },
 		{ "address = \"*:1\"", "* is no server" },
-		{ "address = \"h:1\" key = homes", "{key}" },
-		{ "address = \"h:1\" key = homes field = pool", "{key}" },
+		{ "address = \"h:1\" key = homes", "%s" },
+		{ "address = \"h:1\" key = homes field = pool", "%s" },
+		{ "address = \"h:1\" key = \"%s:%n\"", "%n" },
+		{ "address = \"h:1\" key = \"%s%\"", "%s%" },
 		{ "address = \"h:1\" database = x", "database" },
 	};
 	char text[512];
