@@ -167,12 +167,12 @@ static void catch_signals(void)
 static bool write_all(const struct command *c, const struct table_input *in,
     struct progress *p, struct err *err)
 {
-	struct table_build *b = table_build_new(c->path, err);
 	size_t n = table_input_n(in);
 	struct str key, value;
-	bool is_good = b != NULL;
 
 	catch_signals();
+	struct table_build *b = table_build_new(c->path, err);
+	bool is_good = b != NULL;
 	for (size_t i = 0; i < n && is_good; i++) {
 		table_input_at(in, i, &key, &value);
 		is_good = table_build_add(b, key, value, err);

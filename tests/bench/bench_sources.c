@@ -22,6 +22,7 @@
 #include "backends/auth.h"
 #include "backends/decide.h"
 #include "backends/farm.h"
+#include "backends/moves.h"
 #include "backends/place.h"
 #include "backends/resolve.h"
 #include "backends/table.h"
@@ -225,10 +226,13 @@ static void bench(const char *what, const char *table)
 	    NULL);
 	struct farm *farm = farm_new(resolve);
 	struct place *place = place_new();
+	struct moves *moves = moves_new(loop, place, &(struct moves_calls){
+	    0 }, NULL);
 	struct tables *tables = tables_new(loop);
 	struct auth *auth = auth_new(loop);
 	struct decide *d = decide_new(&(struct decide_parts){ .loop = loop,
-	    .place = place, .farm = farm, .tables = tables, .auth = auth },
+	    .place = place, .farm = farm, .tables = tables, .auth = auth,
+	    .moves = moves },
 	    &(struct decide_calls){ .answer = on_answer }, NULL);
 	struct settings *s = configure(d, table);
 	double took = ask_all(loop, d);
@@ -239,6 +243,7 @@ static void bench(const char *what, const char *table)
 	settings_unref(&s);
 	auth_free(&auth);
 	tables_free(&tables);
+	moves_free(&moves);
 	place_free(&place);
 	farm_free(&farm);
 	resolve_free(&resolve);

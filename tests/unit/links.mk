@@ -63,6 +63,9 @@ test_notify := admin/notify.c
 TABLE := backends/table.c backends/table_cache.c backends/table_value.c \
 	$(CONF)
 test_table := $(TABLE)
+test_table_store := $(TABLE) backends/table_lmdb.c backends/table_store.c \
+	backends/table_store_build.c backends/filewatch.c
+test_table_redis := $(TABLE) backends/table_redis.c backends/resolve.c
 test_table_popmap := backends/table_popmap.c
 TABLE_FILE := $(TABLE) backends/table_file.c backends/table_map.c \
 	backends/table_popmap.c backends/pattern_search.c \
@@ -73,6 +76,3 @@ test_moves := backends/moves.c backends/drain.c backends/hook.c \
 test_request := admin/request.c
 test_render := admin/render.c
 test_keep := backends/keep.c backends/keep_file.c
-test_table_store := $(TABLE) backends/table_lmdb.c backends/table_store.c \
-	backends/table_store_build.c backends/filewatch.c
-test_table_redis := $(TABLE) backends/table_redis.c backends/resolve.c
