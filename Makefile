@@ -55,12 +55,17 @@ endif
 
 # Sources that bring a big library are shared objects of their own
 # (backends/module.h); what they call is the program's.
-MODULES :=
+MODULES := http
+
+MODULE_http := backends/http_client.c backends/table_http.c \
+	backends/auth_http.c backends/module_http.c
+MODULE_LIBS_http := $(shell tests/libs.sh module http)
 
 MAINS := proxy/main.c admin/weirctl.c
 SRC := $(wildcard proxy/*.c proxy/base/*.c proxy/imap/*.c backends/*.c admin/*.c)
 MODULE_SRC := $(foreach m,$(MODULES),$(MODULE_$m))
 OBJ := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) $(MODULE_SRC),$(SRC)))
+module_objects = $(patsubst %.c,$(BUILD)/%.o,$(MODULE_$(1)))
 MODULE_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(MODULE_SRC))
 BASE := $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/base/*.c))
 
@@ -75,14 +80,14 @@ $(BUILD)/mailweir: $(BUILD)/proxy/main.o $(OBJ)
 
 # The client knows settings and how to write a request, and nothing else.
 WEIRCTL := admin/weirctl.c admin/request.c admin/conf.c backends/conf.c \
-	backends/geo_code.c backends/pattern.c proxy/conf.c
+	backends/geo_code.c backends/pattern.c backends/url.c proxy/conf.c
 $(BUILD)/weirctl: $(WEIRCTL:%.c=$(BUILD)/%.o) $(BASE)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(LIBS)
 
 $(MODULE_OBJ): HARDEN += -fPIC
 $(MODULES:%=$(BUILD)/modules/%.so): $(BUILD)/modules/%.so: \
-    $$(patsubst %.c,$(BUILD)/%.o,$$(MODULE_$$*))
+    $$(call module_objects,$$*)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -shared -Wl,-z,relro,-z,now $(LDFLAGS) $(SAN) -o $@ $^ \
@@ -108,12 +113,13 @@ UNIT := $(filter-out test_sandbox,$(UNIT))
 endif
 UNIT_BIN := $(UNIT:%=$(BUILD)/tests/unit/%)
 
+# LIBS_test_foo: what its modules need besides the program's libraries.
 linked = $(patsubst %.c,$(BUILD)/%.o,$(filter-out proxy/base/%,$($(1))))
 
 $(UNIT_BIN): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o \
     $$(call linked,$$*) $(BASE)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(LIBS_$*) -lcmocka
 
 unit-programs: $(UNIT_BIN)
 

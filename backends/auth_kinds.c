@@ -7,10 +7,14 @@
 
 const struct auth_kind *auth_kind(unsigned driver, struct err *err)
 {
-	(void)err;
+	const struct module *m;
+
 	switch ((enum conf_auth_driver)driver) {
 	case CONF_AUTH_NONE:
 		break;
+	case CONF_AUTH_HTTP:
+		m = module_load("http", err);
+		return m ? m->auth : NULL;
 	}
 	must(!"no driver is asked for");
 	return NULL;

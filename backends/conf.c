@@ -7,10 +7,64 @@
 
 #include "backends/geo_code.h"
 #include "backends/pattern.h"
+#include "backends/url.h"
 #include "proxy/base/addr.h"
 #include "proxy/base/err.h"
 
 #define REFUSE_MAX 400
+#define HEADERS_MAX 32
+
+/*
+ *	line = 1*( ALPHA / DIGIT / "-" / "_" ) ":" *( SP / VCHAR )
+ */
+static bool is_header_line(struct str line)
+{
+	size_t n = 0;
+
+	while (n < line.n && (isalnum((unsigned char)line.p[n]) ||
+	    line.p[n] == '-' || line.p[n] == '_'))
+		n++;
+	if (n == 0 || n == line.n || line.p[n] != ':')
+		return false;
+	while (++n < line.n)
+		if (!isprint((unsigned char)line.p[n]))
+			return false;
+	return true;
+}
+
+static bool check_auth_http(struct settings *s, const struct conf_auth *a,
+    struct err *err)
+{
+	struct url url;
+	struct err why;
+
+	if (!a->url[0])
+		return settings_fault(s, a, "driver", err, "http without a "
+		    "server; expected url");
+	if (!url_parse(str_from(a->url), &url, &why))
+		return settings_fault(s, a, "url", err, "%s", why.text);
+	if (a->header.n > HEADERS_MAX)
+		return settings_fault(s, a, "header", err, "%zu lines; "
+		    "expected %d at most", a->header.n, HEADERS_MAX);
+	for (size_t i = 0; i < a->header.n; i++)
+		if (!is_header_line(str_from(a->header.v[i])))
+			return settings_fault(s, a, "header", err,
+			    "\"%.80s\" is not a header line; expected "
+			    "\"Name: value\"", a->header.v[i]);
+	return true;
+}
+
+static bool check_auth_driver(struct settings *s, const struct conf_auth *a,
+    struct err *err)
+{
+	switch (a->driver) {
+	case CONF_AUTH_NONE:
+		return true;
+	case CONF_AUTH_HTTP:
+		return check_auth_http(s, a, err);
+	}
+	return true;
+}
 
 static bool check_auth(struct settings *s, const void *section,
     struct err *err)
@@ -21,6 +75,8 @@ static bool check_auth(struct settings *s, const void *section,
 		return settings_fault(s, a, "default_domain", err,
 		    "\"%.80s\" is not a domain; expected one like example.org",
 		    a->default_domain);
+	if (!check_auth_driver(s, a, err))
+		return false;
 	if (a->backend_login == CONF_BACKEND_LOGIN_PASS)
 		return true;
 	if (!a->master_user[0])
@@ -313,6 +369,25 @@ static bool check_redis(struct settings *s, const struct conf_table *t,
 	    "users; expected %%s in it, or in field");
 }
 
+static bool check_table_http(struct settings *s, const struct conf_table *t,
+    struct err *err)
+{
+	struct str before, after;
+	struct err why;
+	bool in_path;
+
+	if (!t->url[0])
+		return settings_fault(s, t, NULL, err, "no server; expected "
+		    "url");
+	if (!url_split(str_from(t->url), &before, &after, &in_path, &why))
+		return settings_fault(s, t, "url", err, "%s", why.text);
+	if (t->header.path[0] && !is_header_line(t->header.data))
+		return settings_fault(s, t, "header", err, "%s does not hold "
+		    "one header line; expected \"Name: value\"",
+		    t->header.path);
+	return true;
+}
+
 static bool check_table(struct settings *s, const void *section,
     struct err *err)
 {
@@ -328,6 +403,10 @@ static bool check_table(struct settings *s, const void *section,
 		break;
 	case CONF_TABLE_REDIS:
 		if (!check_redis(s, t, err))
+			return false;
+		break;
+	case CONF_TABLE_HTTP:
+		if (!check_table_http(s, t, err))
 			return false;
 		break;
 	}

@@ -17,7 +17,8 @@
  * each time.
  *
  *	value    = "pool" SP name / "backend" SP name / [user "@"] target
- *	target   = name / host [":" port]	; split at the last "@"
+ *	target   = "pool" SP name / "backend" SP name / name / host [":" port]
+ *						; split at the last "@"
  *
  * A name alone is a pool's or, if none has it, a backend's. A host must be
  * that of a backend's address, and so must the port, if there is one. What
@@ -184,4 +185,6 @@ struct table_kind {
  * table_kinds.c, or a test's own. */
 const struct table_kind *table_kind(unsigned type, struct err *err);
 extern const struct table_kind table_file, table_lmdb, table_redis;
+extern const struct table_kind table_file, table_lmdb;
+extern const struct table_kind table_http;	/* of the module http */
 #endif

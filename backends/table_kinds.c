@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Copyright 2026 The Mailweir authors */
 #include "backends/conf.h"
+#include "backends/module.h"
 #include "backends/table.h"
 
 const struct table_kind *table_kind(unsigned type, struct err *err)
 {
-	(void)err;
+	const struct module *m;
+
 	switch ((enum conf_table_type)type) {
 	case CONF_TABLE_FILE:
 		return &table_file;
@@ -13,6 +15,9 @@ const struct table_kind *table_kind(unsigned type, struct err *err)
 		return &table_lmdb;
 	case CONF_TABLE_REDIS:
 		return &table_redis;
+	case CONF_TABLE_HTTP:
+		m = module_load("http", err);
+		return m ? m->table : NULL;
 	}
 	return NULL;
 }

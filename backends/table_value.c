@@ -139,27 +139,39 @@ static struct str split_user(struct str value, struct str delimiter,
 	return value;
 }
 
+/* True when target begins with pool or backend; *ok_out: there is one. */
+static bool find_word(const struct settings *settings, struct str target,
+    struct table_answer *out, bool *ok_out, struct err *err)
+{
+	struct str name;
+	bool is_pool = starts_with_word(target, STR("pool"), &name);
+
+	if (!is_pool && !starts_with_word(target, STR("backend"), &name))
+		return false;
+	*ok_out = find_name(settings, name, is_pool, !is_pool, out) ||
+	    err_set(err, "\"%.*s\": there is no such %s", STR_ARG(target),
+	    is_pool ? "pool" : "backend");
+	return true;
+}
+
 bool table_resolve(const struct settings *settings, const char *delimiter,
     struct str value, struct table_answer *out, struct err *err)
 {
-	struct str text = trim(value), name, host;
+	struct str text = trim(value), host;
 	unsigned port;
+	bool ok;
 
 	out->pool = NULL;
 	out->backend = NULL;
 	out->user = STR_NONE;
-	if (starts_with_word(text, STR("pool"), &name))
-		return find_name(settings, name, true, false, out) ||
-		    err_set(err, "\"%.*s\": there is no such pool",
-		    STR_ARG(text));
-	if (starts_with_word(text, STR("backend"), &name))
-		return find_name(settings, name, false, true, out) ||
-		    err_set(err, "\"%.*s\": there is no such backend",
-		    STR_ARG(text));
+	if (find_word(settings, text, out, &ok, err))
+		return ok;
 	struct str target = split_user(text, str_from(delimiter), &out->user);
 	if (target.p != text.p && !user_is_valid(out->user))
 		return err_set(err, "\"%.*s\": no user name before %s",
 		    STR_ARG(text), delimiter);
+	if (find_word(settings, target, out, &ok, err))
+		return ok;
 	if (find_name(settings, target, true, true, out))
 		return true;
 	if (split_host(target, &host, &port))

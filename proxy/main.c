@@ -29,6 +29,7 @@
 #include "admin/privileges.h"
 #include "admin/route_cli.h"
 #include "admin/table_cli.h"
+#include "backends/module.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -60,6 +61,19 @@ static const char usage_text[] =
     "Signals: HUP reloads the configuration, USR1 opens the log again, TERM\n"
     "ends sessions within shutdown_grace, a second TERM at once.\n";
 
+/* What they are linked to is known when they are there. */
+static void print_modules(void)
+{
+	static const char *const names[] = { "http" };
+	struct err err;
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		const struct module *m = module_load(names[i], &err);
+		printf("module %s: %s\n", names[i], m ? m->library :
+		    err.text);
+	}
+}
+
 static int print_versions(void)
 {
 	char pcre2[64];
@@ -78,6 +92,7 @@ static int print_versions(void)
 	    HIREDIS_PATCH);
 	printf("libseccomp %u.%u.%u\n", seccomp->major, seccomp->minor,
 	    seccomp->micro);
+	print_modules();
 	return EXIT_SUCCESS;
 }
 

@@ -5,11 +5,13 @@
 # libs.sh - the libraries that Mailweir is built with
 #
 #	libs.sh check	name what is missing, with its Debian package
-#	libs.sh flags	the link flags
+#	libs.sh flags	the program's link flags
+#	libs.sh module NAME	those of a module, loaded on demand
 #	libs.sh debs	the Debian packages
 #
-# A row: what for, header, link flag, Debian package.  Headers lie where the
-# compiler looks anyway in Debian, so no pkg-config is needed.
+# A row: what for, header, link flag, Debian package, and the module that needs
+# it, if it is not the program itself.  Headers lie where the compiler looks
+# anyway in Debian, so no pkg-config is needed.
 
 rows() {
 	cat <<-'ROWS'
@@ -23,7 +25,7 @@ rows() {
 	GeoIP		maxminddb.h		-lmaxminddb	libmaxminddb-dev
 	user-tables	lmdb.h			-llmdb		liblmdb-dev
 	Redis		hiredis/hiredis.h	-lhiredis	libhiredis-dev
-	HTTP-client	curl/curl.h		-lcurl		libcurl4-openssl-dev
+	HTTP-client	curl/curl.h		-lcurl		libcurl4-openssl-dev http
 	JSON		jansson.h		-ljansson	libjansson-dev
 	directory	ldap.h			-lldap		libldap-dev
 	BER		lber.h			-llber		libldap-dev
@@ -42,14 +44,21 @@ has_header() {
 	    "${CC:-cc}" $CPPFLAGS -E -x c - >/dev/null 2>&1
 }
 
+# The link flags of the rows with this module; none: of the program.
+flags_of() {
+	rows | while read -r _ _ flag _ module; do
+		[ "$module" = "$1" ] && [ "$flag" != - ] && printf '%s ' "$flag"
+	done
+	return 0
+}
+
 case ${1:-check} in
-flags)	rows | while read -r _ _ flag _; do
-		[ "$flag" = - ] || printf '%s ' "$flag"
-	done ;;
-debs)	rows | while read -r _ _ _ deb; do echo "$deb"; done | sort -u ;;
+flags)	flags_of '' ;;
+module)	flags_of "$2" ;;
+debs)	rows | while read -r _ _ _ deb _; do echo "$deb"; done | sort -u ;;
 check)	rows | {
 		missing=
-		while read -r what header _ deb; do
+		while read -r what header _ deb _; do
 			has_header "$header" && continue
 			echo "libs: $what: <$header> is missing;" \
 			    "Debian package $deb" >&2
@@ -59,5 +68,5 @@ check)	rows | {
 		echo "libs: 'make deps' installs what is missing" >&2
 		exit 1
 	} ;;
-*)	echo "usage: libs.sh [check|flags|debs]" >&2; exit 2 ;;
+*)	echo "usage: libs.sh [check|flags|module NAME|debs]" >&2; exit 2 ;;
 esac

@@ -1,5 +1,5 @@
 # All settings' rows.
-CONF := admin/conf.c backends/conf.c proxy/conf.c backends/geo_code.c \
+CONF := admin/conf.c backends/conf.c backends/url.c proxy/conf.c backends/geo_code.c \
 	backends/pattern.c
 
 test_balance := backends/balance.c
@@ -34,7 +34,7 @@ test_login_failure := $(LOGIN)
 test_login_wire := $(LOGIN)
 test_decide := backends/decide.c backends/decide_stages.c \
 	backends/decide_balance.c backends/plan.c backends/auth.c \
-	backends/moves.c backends/hook.c \
+	backends/moves.c backends/hook.c backends/module.c \
 	backends/auth_kinds.c backends/table.c backends/table_cache.c \
 	backends/table_value.c backends/farm.c backends/balance.c \
 	backends/route.c backends/region.c backends/geo.c backends/place.c \
@@ -49,7 +49,7 @@ test_control := admin/control.c admin/bundle.c admin/tickets.c admin/conf.c \
 	admin/order.c admin/operator.c $(wildcard admin/verbs*.c) \
 	proxy/conf.c proxy/ipc.c proxy/ipc_codec.c proxy/imap/caps.c \
 	proxy/imap/quote.c proxy/imap/reply.c \
-	$(wildcard backends/*.c)
+	$(filter-out $(MODULE_SRC),$(wildcard backends/*.c))
 test_console := $(test_control)
 test_mem :=
 test_buf :=
