@@ -76,3 +76,5 @@ test_moves := backends/moves.c backends/drain.c backends/hook.c \
 test_request := admin/request.c
 test_render := admin/render.c
 test_keep := backends/keep.c backends/keep_file.c
+test_http_client := backends/http_client.c
+LIBS_test_http_client := $(MODULE_LIBS_http)
