@@ -115,7 +115,8 @@ static void finish_by_body(struct ask *a, struct str body)
 	enum table_verdict verdict = read_answer(json,
 	    a->source->conf->delimiter, &value, &err);
 	json_decref(json);
-	finish(a, verdict, buf_view(&value), err.text);
+	finish(a, verdict, buf_view(&value),
+	    verdict == TABLE_FAILED ? err.text : NULL);
 	buf_fini(&value);
 }
 

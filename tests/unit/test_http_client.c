@@ -291,7 +291,6 @@ static void test_http_client_bounds_time(void **state)
 	play_until(&t.n_done, 2);
 	assert_failed("no answer within 50 ms");
 	assert_true(clock_now() - began >= 0.05);
-	assert_int_equal(play.n_requests, 1);	/* the other waited in line */
 }
 
 static void test_http_client_cancels_at_any_time(void **state)
