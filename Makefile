@@ -58,7 +58,7 @@ endif
 MODULES := http
 
 MODULE_http := backends/http_client.c backends/table_http.c \
-	backends/auth_http.c backends/module_http.c
+	backends/auth_http.c backends/auth_http_wire.c backends/module_http.c
 MODULE_LIBS_http := $(shell tests/libs.sh module http)
 
 MAINS := proxy/main.c admin/weirctl.c
@@ -71,7 +71,7 @@ BASE := $(patsubst %.c,$(BUILD)/%.o,$(wildcard proxy/base/*.c))
 
 .SECONDEXPANSION:
 .PHONY: all run test check unit unit-programs e2e valgrind fuzz bench asan tsan lint format \
-	install deps clean help libs
+	install deps clean help libs objects
 all: $(BUILD)/mailweir $(BUILD)/weirctl $(MODULES:%=$(BUILD)/modules/%.so)
 
 $(BUILD)/mailweir: $(BUILD)/proxy/main.o $(OBJ)
@@ -159,6 +159,10 @@ MEMCHECK := valgrind -q --vgdb=no --leak-check=full \
 
 fuzz:
 	$(Q)tests/fuzz/run.sh
+
+# What the program is made of, but for its main(), and without the modules.
+objects:
+	@echo $(OBJ)
 
 # QUICK=1: in three minutes
 bench:

@@ -13,6 +13,8 @@
 
 #define REFUSE_MAX 400
 #define HEADERS_MAX 32
+#define NO_CA "https, and nobody who may have signed the server's " \
+	"certificate; expected ca"
 
 /*
  *	line = 1*( ALPHA / DIGIT / "-" / "_" ) ":" *( SP / VCHAR )
@@ -43,6 +45,8 @@ static bool check_auth_http(struct settings *s, const struct conf_auth *a,
 		    "server; expected url");
 	if (!url_parse(str_from(a->url), &url, &why))
 		return settings_fault(s, a, "url", err, "%s", why.text);
+	if (url.is_tls && !a->ca.path[0])
+		return settings_fault(s, a, "url", err, NO_CA);
 	if (a->header.n > HEADERS_MAX)
 		return settings_fault(s, a, "header", err, "%zu lines; "
 		    "expected %d at most", a->header.n, HEADERS_MAX);
@@ -372,15 +376,19 @@ static bool check_redis(struct settings *s, const struct conf_table *t,
 static bool check_table_http(struct settings *s, const struct conf_table *t,
     struct err *err)
 {
-	struct str before, after;
+	struct str before, after, text = str_from(t->url);
+	struct url url;
 	struct err why;
 	bool in_path;
 
 	if (!t->url[0])
 		return settings_fault(s, t, NULL, err, "no server; expected "
 		    "url");
-	if (!url_split(str_from(t->url), &before, &after, &in_path, &why))
+	if (!url_parse(text, &url, &why) ||
+	    !url_split(text, &before, &after, &in_path, &why))
 		return settings_fault(s, t, "url", err, "%s", why.text);
+	if (url.is_tls && !t->ca.path[0])
+		return settings_fault(s, t, "url", err, NO_CA);
 	if (t->header.path[0] && !is_header_line(t->header.data))
 		return settings_fault(s, t, "header", err, "%s does not hold "
 		    "one header line; expected \"Name: value\"",

@@ -420,32 +420,6 @@ void http_cancel(struct http_call **callp)
 	start_next(c);
 }
 
-/* --- answers -------------------------------------------------------------------- */
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-bool http_next_header(struct str *head, struct str *name_out,
-    struct str *value_out)
-{
-	struct str line, value;
-
-	do {
-		if (head->n == 0)
-			return false;
-		line = str_split(*head, '\n', head);
-		*name_out = str_split(line, ':', &value);
-	} while (name_out->n == line.n);
-	while (value.n && is_blank(value.p[0]))
-		value = str_skip(value, 1);
-	while (value.n && is_blank(value.p[value.n - 1]))
-		value.n--;
-	*value_out = value;
-	return true;
-}
-
 /* --- the client's life ------------------------------------------------------------ */
 
 struct http_client *http_client_new(struct ev_loop *loop,

@@ -49,7 +49,8 @@ struct http_options {
 
 struct http_reply {
 	unsigned status;
-	struct str head;	/* for http_next_header() */
+	struct str head;	/* header lines, CR LF at each end, and the
+				 * empty one */
 	struct str body;
 	const char *why;	/* status 0 */
 };
@@ -69,9 +70,4 @@ struct http_call *http_get(struct http_client *c, struct str url,
 /* done is not called any more. Legal at any time, from inside the done of
  * another call too. *call becomes NULL; NULL is legal. */
 void http_cancel(struct http_call **call);
-
-/* Takes the first line off *head; false: there is none. The value is without
- * the white space around it. */
-bool http_next_header(struct str *head, struct str *name_out,
-    struct str *value_out);
 #endif

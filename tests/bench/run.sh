@@ -17,8 +17,7 @@ for program in floor imapload fakebackend; do
 	    "tests/bench/$program.c" -lssl -lcrypto -lpthread
 done
 
-objects=$(find "$build/proxy" "$build/backends" "$build/admin" -name '*.o' \
-    ! -path '*/proxy/main.o' ! -name weirctl.o)
+objects=$(make -s BUILD="$build" CC="$cc" objects)
 for source in tests/bench/bench_*.c; do
 	program=$build/${source%.c}
 	mkdir -p "$(dirname "$program")"

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from fake.peer import Peer
+from harness.certs import Authority
 from harness.conf import backend
 from harness.imap import Imap, plain
 from harness.mailweir import PROGRAM, run
@@ -146,8 +147,9 @@ def test_token(start, tmp):
 def test_https(start, ca, tmp):
     w = start("/whoever?%s", f'ca = "{ca.cert}"', scheme="https")
     assert who(w, "jan@example.org") == "b"
-    # the system's authorities did not sign this one
-    other = start("/whoever?%s", scheme="https")
+    # another authority did not sign this one
+    alien = Authority(tmp / "alien", "Alien CA")
+    other = start("/whoever?%s", f'ca = "{alien.cert}"', scheme="https")
     assert who(other, "jan@example.org").startswith(DOWN)
     assert "certificate" in other.wait_log(event="table_down")["why"]
 
@@ -252,6 +254,7 @@ def test_route_is_told(start, web, tmp_path):
     ('table t { type = http  url = "http://h/" }', ["%s"]),
     ('table t { type = http  url = "ftp://h/%s" }', ["http://"]),
     ('table t { type = http  url = "http://a:b@h/%s" }', ["user name"]),
+    ('table t { type = http  url = "https://h/%s" }', ["expected ca"]),
 ])
 def test_bad_settings(conf, tmp, settings, words):
     file = tmp / "bad.conf"
@@ -266,6 +269,7 @@ def test_bad_settings(conf, tmp, settings, words):
 @pytest.mark.parametrize("settings,words", [
     ("driver = http", ["url"]),
     ('driver = http  url = "127.0.0.1:9000/auth"', ["http://"]),
+    ('driver = http  url = "https://h/"', ["expected ca"]),
     ('driver = http  url = "http://h/"  header = { "no colon" }',
      ["header line"]),
     ('driver = http  url = "http://h/"  header = { "a name: b" }',

@@ -82,7 +82,7 @@ test_url := backends/url.c
 test_table_http := $(TABLE) backends/table_http.c backends/http_client.c
 LIBS_test_table_http := $(MODULE_LIBS_http)
 test_tlscert :=
-test_auth_http := backends/auth.c backends/auth_http.c backends/http_client.c \
-	admin/conf.c backends/conf.c backends/url.c proxy/conf.c \
-	backends/pattern.c
-LIBS_test_auth_http := $(MODULE_LIBS_http)
+test_auth_http := backends/auth.c backends/auth_http.c \
+	backends/auth_http_wire.c backends/http_client.c $(CONF)
+LIBS_test_auth_http := backends/auth.c backends/auth_http.c \
+	backends/auth_http_wire.c backends/http_client.c $(CONF)
