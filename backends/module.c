@@ -16,8 +16,9 @@
 #define MAILWEIR_MODULES "/usr/local/lib/mailweir"
 #endif
 
-/* The folder "modules" beside the program; false: it cannot be told. */
-static bool beside_program(const char *name, char path[PATH_MAX])
+/* Where it is, seen from the program's folder; false: not there. */
+static bool find_beside(const char *folder, const char *name,
+    char path[PATH_MAX])
 {
 	char program[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
@@ -29,7 +30,8 @@ static bool beside_program(const char *name, char path[PATH_MAX])
 	if (!slash)
 		return false;
 	*slash = 0;
-	int len = snprintf(path, PATH_MAX, "%s/modules/%s.so", program, name);
+	int len = snprintf(path, PATH_MAX, "%s/%s/%s.so", program, folder,
+	    name);
 	return len < PATH_MAX && access(path, F_OK) == 0;
 }
 
@@ -37,7 +39,8 @@ const struct module *module_load(const char *name, struct err *err)
 {
 	char path[PATH_MAX];
 
-	if (!beside_program(name, path))
+	if (!find_beside("modules", name, path) &&
+	    !find_beside("../lib/mailweir", name, path))
 		snprintf(path, sizeof path, "%s/%s.so", MAILWEIR_MODULES,
 		    name);
 	/* a second dlopen() gives the same one, and it is never closed */

@@ -13,7 +13,8 @@
  * the configuration asks for it.
  *
  * Shapes   DIR is "modules" beside the program, as in a build, or
- *          MAILWEIR_MODULES, as installed.
+ *          "../lib/mailweir", seen from there, as installed under any PREFIX,
+ *          or MAILWEIR_MODULES.
  * Errors   NULL with err: it is not there, or of another release.
  * Owns     a module stays for the life of the process.
  * Thread   the main one. Loading reads files: at start and at reload only.

@@ -4,6 +4,8 @@
 import collections
 import contextlib
 import json
+import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -298,3 +300,34 @@ def test_libraries_are_loaded_on_demand(weir, conf, peers):
     assert all(map(libcurl, w.roles()["control"]))
     assert not any(map(libcurl, w.roles()["worker"]))
     assert "libcurl" in run("-V").stdout
+
+
+def test_module_is_found_or_missed(conf, tmp, peers):
+    """Under any prefix; and the error says what is missing."""
+    if pathlib.Path("/usr/local/lib/mailweir/http.so").exists():
+        pytest.skip("Mailweir is installed here")
+    program = tmp / "sbin" / "mailweir"
+    program.parent.mkdir()
+    shutil.copy(PROGRAM, program)
+    file = tmp / "x.conf"
+    file.write_text(str(conf(backend("a", peers[0].port), more="table t {\n"
+                    '  type = http  url = "http://127.0.0.1:1/%s" }\n')))
+
+    def say(*args):
+        done = subprocess.run([program, *args], capture_output=True,
+                              text=True, timeout=30, check=False)
+        return done.returncode, done.stdout + done.stderr
+    assert "module http cannot be loaded" in say("-V")[1]
+    status, text = say("-t", "-c", file)
+    assert status == 1 and f"{file}:" in text and "module http" in text
+    modules = tmp / "lib" / "mailweir"
+    modules.mkdir(parents=True)
+    shutil.copy(PROGRAM.parent / "modules" / "http.so", modules)
+    assert "module http: libcurl" in say("-V")[1]
+    assert say("-t", "-c", file)[0] == 0
+    # one of another release
+    (modules / "http.so").unlink()
+    subprocess.run(["cc", "-shared", "-fPIC", "-xc", "-", "-o",
+                    modules / "http.so"], check=True, text=True,
+                   input="const char *const mailweir_module[4] = { \"0\" };")
+    assert "not a module of release" in say("-V")[1]

@@ -84,5 +84,4 @@ LIBS_test_table_http := $(MODULE_LIBS_http)
 test_tlscert :=
 test_auth_http := backends/auth.c backends/auth_http.c \
 	backends/auth_http_wire.c backends/http_client.c $(CONF)
-LIBS_test_auth_http := backends/auth.c backends/auth_http.c \
-	backends/auth_http_wire.c backends/http_client.c $(CONF)
+LIBS_test_auth_http := $(MODULE_LIBS_http)
