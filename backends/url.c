@@ -20,7 +20,7 @@ static bool is_port(struct str text)
 
 static bool is_authority(struct str text, struct str *host_out)
 {
-	struct str rest, ip = text;
+	struct str rest, ip;
 
 	if (text.n && text.p[0] == '[') {
 		ip = str_split(text, ']', &rest);
@@ -80,8 +80,7 @@ bool url_split(struct str text, struct str *before_out, struct str *after_out,
 		    "the key stands", URL_PLACEHOLDER);
 	*before_out = (struct str){ text.p, (size_t)(at - text.p) };
 	*after_out = str_skip(text, before_out->n + mark.n);
-	*in_path_out = !memchr(url.target.p, '?', (size_t)(at -
-	    url.target.p));
+	*in_path_out = !memchr(before_out->p, '?', before_out->n);
 	if (memmem(after_out->p, after_out->n, mark.p, mark.n))
 		return err_set(err, "more than one %s", URL_PLACEHOLDER);
 	return true;

@@ -1,6 +1,6 @@
 # All settings' rows.
-CONF := admin/conf.c backends/conf.c backends/url.c proxy/conf.c backends/geo_code.c \
-	backends/pattern.c
+CONF := admin/conf.c backends/conf.c backends/url.c proxy/conf.c \
+	backends/geo_code.c backends/pattern.c
 
 test_balance := backends/balance.c
 test_route := backends/route.c backends/pattern.c backends/geo_code.c \
