@@ -221,6 +221,7 @@ static void take_decide(struct peer *p, const struct msg_decide *m)
 
 	(void)addr_parse(&q.client, m->client_address);
 	(void)addr_parse(&q.local, m->local_address);
+	(void)addr_parse(&q.failed_address, m->failed_address);
 	decide_ask(c->decide, &q);
 }
 
@@ -480,6 +481,20 @@ static void take_settings(struct control *c, const struct msg_settings *m)
 	c->incoming = bundle_new();
 }
 
+/* Names have other addresses, which are looked up when they are needed; or
+ * SRV records have other targets, which become backends. */
+static void on_names(void *owner)
+{
+	struct control *c = owner;
+
+	if (!farm_is_outdated(c->farm))
+		return;
+	probe_stop(c->probe);
+	decide_update(c->decide);
+	probe_start(c->probe);
+	update_capabilities(c);
+}
+
 /* --- the parent ------------------------------------------------------------------------ */
 
 static void stop(struct control *c, double grace_s)
@@ -566,7 +581,7 @@ static void init(struct control *c, int fd)
 	c->sync.data = c->turn_keys.data = c->end.data = c;
 	ev_timer_start(c->loop, &c->sync);
 	c->incoming = bundle_new();
-	c->resolve = resolve_new(c->loop, &no_servers, 2000, NULL, NULL,
+	c->resolve = resolve_new(c->loop, &no_servers, 2000, on_names, c,
 	    &err);
 	if (!c->resolve)
 		die("control: %s", err.text);

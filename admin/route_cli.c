@@ -35,6 +35,8 @@ static const char usage_text[] =
 
 struct run {
 	struct ev_loop *loop;
+	struct farm *farm;
+	struct decide *decide;
 	struct buf text;		/* the explanation so far */
 	bool is_done;
 	enum decide_verdict verdict;
@@ -54,6 +56,17 @@ static void on_explained(void *arg, const struct decide_answer *a)
 	r->is_done = true;
 	r->verdict = a->verdict;
 	ev_break(r->loop, EVBREAK_ALL);
+}
+
+/* SRV records have come: the question begins anew. */
+static void on_names(void *owner)
+{
+	struct run *r = owner;
+
+	if (!farm_is_outdated(r->farm))
+		return;
+	buf_clear(&r->text);
+	decide_update(r->decide);
 }
 
 static void no_answer(void *owner, const struct decide_answer *a)
@@ -126,10 +139,10 @@ static int decide_and_print(struct settings *settings,
 
 	buf_init(&r.text, 0);
 	struct resolve *resolve = resolve_new(r.loop, &dns->servers,
-	    dns->timeout_ms, NULL, NULL, &err);
+	    dns->timeout_ms, on_names, &r, &err);
 	if (!resolve)
 		die("route: %s", err.text);
-	struct farm *farm = farm_new(resolve);
+	struct farm *farm = r.farm = farm_new(resolve);
 	struct place *place = place_new();
 	struct tables *tables = tables_new(r.loop);
 	struct auth *auth = auth_new(r.loop);
@@ -142,6 +155,7 @@ static int decide_and_print(struct settings *settings,
 	    &(struct decide_calls){ .answer = no_answer, .end = no_end },
 	    NULL);
 
+	r.decide = d;
 	decide_go(d);
 	geo_configure(geo, conf_geoip(settings));
 	while (!geo_is_ready(geo))

@@ -89,6 +89,11 @@ uint64_t balance_hash(struct str user)
 	return mix(h);
 }
 
+uint64_t balance_pair(uint64_t user_hash, uint64_t other)
+{
+	return mix(user_hash ^ mix(~other));
+}
+
 struct balance *balance_new(void)
 {
 	struct balance *b = mem_alloc(sizeof *b);

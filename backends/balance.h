@@ -63,4 +63,7 @@ size_t balance_least(const struct balance *b, const size_t *load,
 
 /* The user's hash alone, for what must be shared out stably otherwise. */
 uint64_t balance_hash(struct str user);
+
+/* A draw of both, for a choice of one's own by the greatest draw. */
+uint64_t balance_pair(uint64_t user_hash, uint64_t other);
 #endif

@@ -123,6 +123,7 @@ static struct decision *decision_new(struct decide *d,
 	}
 	dn->key = (struct decision_key){ q->worker, q->session };
 	dn->line = NULL;
+	dn->tries_address = false;
 	keep_question(dn, q);
 	return dn;
 }
@@ -277,20 +278,18 @@ static void on_limit(struct ev_loop *loop, ev_timer *t, int revents)
 /* --- questions ------------------------------------------------------------------ */
 
 /* A backend that was tried in vain may be reached by another of its
- * addresses. */
-static void note_failure(struct decide *d, const struct decide_question *q)
+ * addresses: true. */
+static bool note_failure(struct decide *d, const struct decide_question *q)
 {
 	struct str rest = q->excluded, last = STR_NONE;
-	struct addr bad;
 
 	if (!str_starts(q->failure, STR("connect")) &&
 	    !str_starts(q->failure, STR("timeout")))
-		return;
+		return false;
 	while (rest.n)
 		last = str_split(rest, ' ', &rest);
 	struct backend *b = farm_find(d->parts.farm, last);
-	if (b && backend_address(b, &bad) == RESOLVE_KNOWN)
-		backend_fault(b, &bad, (double)q->now_ms / 1000);
+	return b && backend_fault(b, &q->failed_address);
 }
 
 static void forget(struct decision *dn)
@@ -306,8 +305,8 @@ void decide_ask(struct decide *d, const struct decide_question *q)
 
 	if (dn)	/* a session has one question at a time */
 		forget(dn);
-	note_failure(d, q);
 	dn = decision_new(d, q);
+	dn->tries_address = note_failure(d, q);
 	decision_reset(dn);
 	if (d->n_suspended >= DECIDE_OPEN_MAX) {
 		decide_wait(dn, "too many questions are open");
@@ -498,6 +497,18 @@ bool decide_configure(struct decide *d, struct settings *settings,
 	if (!d->is_held)
 		decide_go(d);
 	return is_good;
+}
+
+void decide_update(struct decide *d)
+{
+	if (!d->plan)
+		return;
+	reset_all(d);
+	plan_leave(d->plan);
+	farm_update(d->parts.farm);
+	plan_join(d->plan, d->parts.farm);
+	if (!d->is_held)
+		decide_go(d);
 }
 
 struct decide *decide_new(const struct decide_parts *parts,

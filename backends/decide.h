@@ -68,7 +68,8 @@ struct decide_question {
 	uint64_t session;		/* the worker's */
 	uint64_t now_ms;		/* Unix time, for the lease */
 	struct str user, mechanism, listener, sni;
-	struct str excluded, failure;
+	struct str excluded, failure;	/* of the last of the excluded */
+	struct addr failed_address;	/* the same; none: not known */
 	struct addr client;
 	/* for drivers of auth */
 	struct str password;
@@ -129,6 +130,10 @@ void decide_free(struct decide **d);
  * sessions_per_address 0: no limit. */
 bool decide_configure(struct decide *d, struct settings *settings,
     unsigned sessions_per_address, struct err *err);
+
+/* The farm is outdated: pools get the backends that there are now, the farm
+ * is updated. Questions that wait begin anew. */
+void decide_update(struct decide *d);
 
 /* The answer may come before it returns. */
 void decide_ask(struct decide *d, const struct decide_question *q);

@@ -46,14 +46,18 @@ static const char *obstacle_text(enum obstacle o)
 	return "";
 }
 
+/* One of whose addresses only one has failed, just now, is tried again. */
 static bool was_tried(const struct decision *dn, const struct backend *b)
 {
 	struct str rest = dn->q.excluded;
+	bool is_last = false, is_any = false;
 
-	while (rest.n)
-		if (str_eq(str_split(rest, ' ', &rest), backend_name(b)))
-			return true;
-	return false;
+	while (rest.n) {
+		is_last = str_eq(str_split(rest, ' ', &rest),
+		    backend_name(b));
+		is_any |= is_last;
+	}
+	return is_any && !(is_last && dn->tries_address);
 }
 
 static bool is_full(const struct decision *dn, const struct backend *b)
@@ -72,7 +76,8 @@ static enum obstacle obstacle_of(struct decision *dn, const struct backend *b,
 		return NOT_WANTED;
 	if (dn->q.excluded.n && was_tried(dn, b))
 		return TRIED;
-	switch (backend_address(b, &dn->answer.address)) {
+	switch (backend_address(b, balance_hash(dn->user),
+	    &dn->answer.address)) {
 	case RESOLVE_KNOWN:
 		break;
 	case RESOLVE_PENDING:
@@ -195,9 +200,9 @@ static void show_ranks(struct decision *dn, struct pool *pool)
 		pool->unfit[at] = true;
 		const struct backend *b = pool->members[at];
 		decide_say(dn, "pool %s, rank %zu in the user's hash: %s, "
-		    "weight %u: %s", pool->conf->name, rank,
+		    "weight %u, tier %u: %s", pool->conf->name, rank,
 		    backend_conf(b)->name, backend_conf(b)->weight,
-		    obstacle_text(obstacle(dn, b)));
+		    backend_tier(b), obstacle_text(obstacle(dn, b)));
 	}
 }
 
@@ -211,8 +216,17 @@ static enum obstacle one_of(struct decision *dn, struct pool *pool)
 
 	if (dn->line && pool->conf->balance == CONF_BALANCE_USER_HASH)
 		show_ranks(dn, pool);
-	memset(pool->unfit, 0, pool->n * sizeof *pool->unfit);
-	while ((at = choose(dn, pool)) != BALANCE_NONE) {
+	if (pool->is_pending)
+		return RESOLVING;
+	pool_begin(pool);
+	for (unsigned tier = 0; tier < pool->n_tiers;) {
+		at = choose(dn, pool);
+		if (at == BALANCE_NONE) {
+			if (worst == FULL)	/* it serves, though not now */
+				break;
+			pool_open_tier(pool, ++tier);
+			continue;
+		}
 		dn->backend = pool->members[at];
 		enum obstacle o = obstacle(dn, dn->backend);
 		decide_say(dn, "%s: %s", backend_conf(dn->backend)->name,
@@ -266,7 +280,7 @@ static bool is_down(const struct decision *dn, const struct backend *b)
 {
 	struct addr address;
 
-	return backend_address(b, &address) == RESOLVE_FAILED ||
+	return backend_address(b, 0, &address) == RESOLVE_FAILED ||
 	    (was_tried(dn, b) && (str_starts(dn->q.failure, STR("connect")) ||
 		str_starts(dn->q.failure, STR("timeout")) ||
 		str_starts(dn->q.failure, STR("closed")) ||
@@ -293,6 +307,17 @@ static struct backend *users_backend(const struct decision *dn)
 	return b;
 }
 
+/* The user's sessions are at an SRV record's target, and the record is not
+ * known yet: whether that is gone shows later. */
+static bool must_wait_for_record(const struct decision *dn)
+{
+	const struct decide *d = dn->decide;
+	struct str name = place_user_backend(d->parts.place, dn->user);
+
+	return name.n && !farm_find(d->parts.farm, name) &&
+	    farm_is_pending_for(d->parts.farm, name);
+}
+
 enum decide_step decide_stage_balance(struct decision *dn)
 {
 	struct decide *d = dn->decide;
@@ -311,6 +336,8 @@ enum decide_step decide_stage_balance(struct decision *dn)
 		decide_say(dn, "the user is held");
 		return decide_refuse(dn, SAY_UNAVAILABLE, "held");
 	}
+	if (must_wait_for_record(dn))
+		return decide_wait(dn, "the SRV record is being resolved");
 	struct backend *b = users_backend(dn);
 	if (b) {
 		struct pool *pool = pool_has(dn->pool, b) ? dn->pool :

@@ -63,6 +63,8 @@ struct decision {
 	char refusal[512];
 	char canonical[USER_CANONICAL_MAX];
 	enum decide_stage stage;
+	bool tries_address;		/* the backend that has just failed
+					 * has another one */
 	bool is_proven;			/* nobody need check a password */
 	struct str user;		/* canonical */
 	bool is_located;

@@ -7,6 +7,7 @@
 #include "backends/farm.h"
 #include "backends/place.h"
 #include "backends/route.h"
+#include "backends/target.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 
@@ -58,22 +59,17 @@ static void ask_driver(struct decision *dn)
 	    .certificate = q->certificate }, on_checked, dn);
 }
 
-static bool find_by_address(const struct decision *dn,
-    const struct addr *address, struct backend **out)
+/* By its name, or by its host and port. */
+static struct backend *find_named(const struct decision *dn, struct str name)
 {
 	const struct farm *farm = dn->decide->parts.farm;
-	struct addr its;
+	struct backend *b = farm_find(farm, name);
+	struct str host;
+	unsigned port;
 
-	for (size_t i = 0; i < farm_n(farm); i++) {
-		struct backend *b = farm_at(farm, i);
-		if (backend_address(b, &its) != RESOLVE_KNOWN ||
-		    addr_port(&its) != addr_port(address) ||
-		    !addr_same_ip(&its, address))
-			continue;
-		*out = b;
-		return true;
-	}
-	return false;
+	if (!b && target_split(name, &host, &port))
+		b = farm_find_host(farm, host, port);
+	return b;
 }
 
 static enum decide_step source_lies(struct decision *dn, const char *what,
@@ -92,11 +88,12 @@ static enum decide_step take_target(struct decision *dn)
 	char text[ADDR_TEXT_MAX];
 
 	if (v->backend.n) {
-		dn->pinned = farm_find(d->parts.farm, v->backend);
+		dn->pinned = find_named(dn, v->backend);
 		if (!dn->pinned)
 			return source_lies(dn, "backend", v->backend);
 	} else if (v->address.sa.sa_family != AF_UNSPEC) {
-		if (!find_by_address(dn, &v->address, &dn->pinned))
+		dn->pinned = farm_find_address(d->parts.farm, &v->address);
+		if (!dn->pinned)
 			return source_lies(dn, "backend",
 			    str_from(addr_text(&v->address, text)));
 	} else if (v->pool.n) {
@@ -212,6 +209,7 @@ static void on_found(void *owner, const struct table_answer *a)
 	dn->found.user = decision_note(dn, a->user);
 	dn->found.key = decision_note(dn, a->key);
 	dn->found.value = decision_note(dn, a->value);
+	dn->found.target = decision_note(dn, a->target);
 	dn->found.why = a->why ?
 	    decision_note(dn, str_from(a->why)).p : NULL;
 	tell(dn);
@@ -225,20 +223,24 @@ static enum decide_step to_pool(struct decision *dn,
 	return DECIDE_NEXT;
 }
 
-static enum decide_step to_backend(struct decision *dn,
-    const struct conf_backend *conf)
+/* A section's name, or that of an SRV record's target. */
+static enum decide_step to_backend(struct decision *dn, struct str name)
 {
 	struct decide *d = dn->decide;
 
-	dn->pinned = farm_find(d->parts.farm, str_from(conf->name));
+	dn->pinned = find_named(dn, name);
 	dn->pool = dn->pinned ? plan_pool_of(d->plan, dn->pinned) : NULL;
+	if (!dn->pinned && farm_is_pending_for(d->parts.farm, name))
+		return decide_wait(dn, "the SRV record is being resolved");
 	if (!dn->pool) {
 		log_note(LOG_LINE_ERROR, "table_value", "why",
-		    "backend %s is in no pool", conf->name);
+		    "backend %.*s is in no pool, and in no SRV record of "
+		    "one's", STR_ARG(name));
 		return decide_refuse(dn, SAY_UNAVAILABLE, "table-value");
 	}
-	decide_say(dn, "backend %s, by the rules of pool %s", conf->name,
-	    dn->pool->conf->name);
+	struct str known = backend_name(dn->pinned);
+	decide_say(dn, "backend %.*s, by the rules of pool %s",
+	    STR_ARG(known), dn->pool->conf->name);
 	return DECIDE_NEXT;
 }
 
@@ -265,7 +267,10 @@ static enum decide_step take_found(struct decision *dn)
 	    "the source is down" : f->is_cached ? ", from the cache" : "");
 	if (f->user.n)
 		dn->login_user = f->user;
-	return f->pool ? to_pool(dn, f->pool) : to_backend(dn, f->backend);
+	if (f->pool)
+		return to_pool(dn, f->pool);
+	return to_backend(dn, f->backend ? str_from(f->backend->name) :
+	    f->target);
 }
 
 static struct route_outcome next_route(struct decision *dn)
@@ -363,6 +368,22 @@ enum decide_step decide_stage_place(struct decision *dn)
 
 /* --- grant ------------------------------------------------------------------ */
 
+/* Which of the backend's addresses there are, for a person to read. */
+static void show_addresses(struct decision *dn)
+{
+	const struct backend *b = dn->backend;
+	size_t n = backend_n_addresses(b);
+	char text[ADDR_TEXT_MAX];
+
+	for (size_t i = 0; dn->line && n > 1 && i < n; i++) {
+		struct addr a = backend_address_at(b, i);
+		decide_say(dn, "address %s: %s", addr_text(&a, text),
+		    backend_is_at_fault(b, &a) ? "did not answer lately" :
+		    addr_same_ip(&a, &dn->answer.address) ?
+		    "by the user's hash" : "for other users");
+	}
+}
+
 enum decide_step decide_stage_grant(struct decision *dn)
 {
 	const struct conf_auth *auth = dn->decide->plan->auth;
@@ -382,6 +403,7 @@ enum decide_step decide_stage_grant(struct decision *dn)
 		a->master_user = str_from(auth->master_user);
 		a->master_password = auth->master_password_file.data;
 	}
+	show_addresses(dn);
 	decide_say(dn, "%.*s at %s as %s%.*s", STR_ARG(a->backend),
 	    addr_text(&a->address, text), a->master_user.n ?
 	    "the master user on behalf of " : "",

@@ -4,33 +4,51 @@
 
 #include <stdlib.h>
 
+#include "backends/balance.h"
 #include "backends/conf.h"
+#include "backends/faults.h"
+#include "backends/target.h"
 #include "proxy/base/buf.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/err.h"
+#include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/imap/caps.h"
 
 #define uthash_fatal(msg) die("farm: %s", msg)
 #include <uthash.h>
 
-#define FAULT_EVERY_S 1.
-
 struct backend {
 	UT_hash_handle hh;
 	char *name;
 	const struct conf_backend *conf;
+	struct conf_backend *own;	/* that; NULL: it is the settings' */
 	struct resolve_name *host;
+	struct faults faults;
+	unsigned tier;
+	size_t turn;		/* of its addresses, for checks */
 	char *peer;		/* whose words the capabilities are */
 	struct buf capabilities;
-	double fault_at;
 	enum backend_wish wish;
 	int weight;		/* the operator's; -1: the configuration's */
 	bool is_kept;		/* by the farm_configure() that runs */
 };
 
+/* What pools name: a backend, or an SRV record. */
+struct section {
+	UT_hash_handle hh;
+	const struct conf_backend *conf;
+	struct resolve_name *srv;	/* NULL: it is a backend */
+	unsigned version;		/* of the record, as taken */
+	bool was_pending;		/* the same */
+	struct backend **members;
+	size_t n;
+};
+
 struct farm {
 	struct resolve *resolve;
 	struct settings *settings;
+	struct section *sections;	/* by title */
 	struct backend *backends;	/* by name */
 	struct backend **list;
 	size_t n;
@@ -48,10 +66,24 @@ static void backend_free(struct farm *f, struct backend *b)
 {
 	HASH_DELETE(hh, f->backends, b);
 	resolve_unwatch(&b->host);
+	faults_fini(&b->faults);
 	buf_fini(&b->capabilities);
+	free(b->own);
 	free(b->peer);
 	free(b->name);
 	free(b);
+}
+
+static void sections_free(struct section **all)
+{
+	struct section *s, *next;
+
+	HASH_ITER(hh, *all, s, next) {
+		HASH_DELETE(hh, *all, s);
+		resolve_unwatch(&s->srv);
+		free(s->members);
+		free(s);
+	}
 }
 
 void farm_free(struct farm **fp)
@@ -61,12 +93,15 @@ void farm_free(struct farm **fp)
 	if (!f)
 		return;
 	*fp = NULL;
+	sections_free(&f->sections);
 	while (f->backends)
 		backend_free(f, f->backends);
 	free(f->list);
 	settings_unref(&f->settings);
 	free(f);
 }
+
+/* --- backends of settings ---------------------------------------------------- */
 
 static struct backend *backend_get(struct farm *f, const char *name)
 {
@@ -82,50 +117,150 @@ static struct backend *backend_get(struct farm *f, const char *name)
 	return b;
 }
 
-static void backend_configure(struct farm *f, const struct conf_backend *conf)
+/* own: conf, if it is not the settings'. */
+static struct backend *backend_configure(struct farm *f,
+    const struct conf_backend *conf, struct conf_backend *own)
 {
 	struct backend *b = backend_get(f, conf->name);
 	struct resolve_name *was = b->host;
 	char *peer = mem_printf("%s:%u %d", conf->address.host,
 	    conf->address.port, (int)conf->tls);
 
-	if (b->is_kept) {	/* of another pool, too */
-		free(peer);
-		return;
-	}
+	must(!b->is_kept);	/* a section is added once */
 	b->is_kept = true;
 	b->conf = conf;
+	free(b->own);
+	b->own = own;
 	b->host = resolve_watch(f->resolve, conf->address.host);
 	resolve_unwatch(&was);
-	if (b->peer && strcmp(b->peer, peer) != 0)
+	if (b->peer && strcmp(b->peer, peer) != 0) {
 		buf_clear(&b->capabilities);
+		faults_fini(&b->faults);
+	}
 	free(b->peer);
 	b->peer = peer;
 	f->list = mem_realloc(f->list, (f->n + 1) * sizeof(struct backend *));
 	f->list[f->n++] = b;
+	return b;
+}
+
+static void log_target(const char *event, const struct backend *b)
+{
+	struct log_line l;
+
+	if (!log_begin(&l, LOG_LINE_INFO, event))
+		return;
+	log_text(&l, "backend", b->name);
+	log_u64(&l, "weight", b->conf->weight);
+	log_u64(&l, "tier", b->tier);
+	log_end(&l);
+}
+
+static void target_add(struct farm *f, struct section *s,
+    const struct resolve_target *t, unsigned weight, unsigned tier)
+{
+	char *name = target_name(s->conf, t);
+	bool is_new = !farm_find(f, str_from(name));
+	struct conf_backend *own = target_conf(s->conf, str_from(name),
+	    weight);
+	struct backend *b = backend_configure(f, own, own);
+
+	free(name);
+	b->tier = tier;
+	s->members[s->n++] = b;
+	if (is_new)
+		log_target("target_came", b);
+}
+
+static void section_add_targets(struct farm *f, struct section *s)
+{
+	size_t n = resolve_n_targets(s->srv);
+	unsigned most = 0, sum = 0, tier = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (resolve_target(s->srv, i)->weight > most)
+			most = resolve_target(s->srv, i)->weight;
+	s->members = mem_alloc((n + 1) * sizeof(struct backend *));
+	for (size_t i = 0; i < n; i++) {
+		const struct resolve_target *t = resolve_target(s->srv, i);
+		bool is_first = i == 0 ||
+		    resolve_target(s->srv, i - 1)->priority != t->priority;
+		tier += i > 0 && is_first;
+		sum = is_first ? 0 : sum;
+		for (size_t k = i; is_first && k < n &&
+		    resolve_target(s->srv, k)->priority == t->priority; k++)
+			sum += resolve_target(s->srv, k)->weight;
+		target_add(f, s, t, target_weight(s->conf, t, most, sum),
+		    tier);
+	}
+}
+
+static void section_add(struct farm *f, const struct conf_backend *conf)
+{
+	struct section *s;
+
+	HASH_FIND_STR(f->sections, conf->name, s);
+	if (s)		/* of another pool, too */
+		return;
+	s = mem_alloc(sizeof *s);
+	s->conf = conf;
+	HASH_ADD_KEYPTR(hh, f->sections, conf->name, strlen(conf->name), s);
+	if (target_is_srv(conf)) {
+		s->srv = resolve_watch(f->resolve, conf->address.host);
+		s->version = resolve_version(s->srv);
+		s->was_pending = farm_is_pending(f, conf);
+		section_add_targets(f, s);
+		return;
+	}
+	s->members = mem_alloc(sizeof(struct backend *));
+	s->members[s->n++] = backend_configure(f, conf, NULL);
 }
 
 void farm_configure(struct farm *f, struct settings *settings)
 {
+	struct section *old = f->sections;
 	struct backend *b, *next;
 	size_t n_pools;
 	const struct conf_pool *const *pools = conf_pool_all(settings,
 	    &n_pools);
 
 	settings = settings_ref(settings);
+	f->sections = NULL;
 	f->n = 0;
 	for (size_t i = 0; i < n_pools; i++)
 		for (size_t k = 0; k < pools[i]->backends.n; k++)
-			backend_configure(f, pools[i]->backends.v[k]);
+			section_add(f, pools[i]->backends.v[k]);
+	sections_free(&old);	/* behind it: their names are watched on */
 	HASH_ITER(hh, f->backends, b, next) {
-		if (!b->is_kept)
-			backend_free(f, b);
-		else
+		if (b->is_kept) {
 			b->is_kept = false;
+			continue;
+		}
+		if (b->own)
+			log_target("target_left", b);
+		backend_free(f, b);
 	}
 	settings_unref(&f->settings);
 	f->settings = settings;
 }
+
+bool farm_is_outdated(const struct farm *f)
+{
+	const struct section *s;
+
+	for (s = f->sections; s; s = s->hh.next)
+		if (s->srv && (resolve_version(s->srv) != s->version ||
+		    farm_is_pending(f, s->conf) != s->was_pending))
+			return true;
+	return false;
+}
+
+void farm_update(struct farm *f)
+{
+	farm_configure(f, f->settings);
+}
+
+/* --- all of them ---------------------------------------------------------------- */
 
 size_t farm_n(const struct farm *f)
 {
@@ -144,6 +279,61 @@ struct backend *farm_find(const struct farm *f, struct str name)
 
 	HASH_FIND(hh, f->backends, name.n ? name.p : "", name.n, b);
 	return b;
+}
+
+struct backend *farm_find_host(const struct farm *f, struct str host,
+    unsigned port)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		const struct settings_address *a = &f->list[i]->conf->address;
+		if ((port == 0 || a->port == port) &&
+		    str_ieq(str_from(a->host), host))
+			return f->list[i];
+	}
+	return NULL;
+}
+
+struct backend *farm_find_address(const struct farm *f, const struct addr *a)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (backend_has_address(f->list[i], a))
+			return f->list[i];
+	return NULL;
+}
+
+static const struct section *section_find(const struct farm *f,
+    struct str title)
+{
+	const struct section *s;
+
+	HASH_FIND(hh, f->sections, title.n ? title.p : "", title.n, s);
+	return s;
+}
+
+struct backend *const *farm_members(const struct farm *f,
+    const struct conf_backend *section, size_t *n_out)
+{
+	const struct section *s = section_find(f, str_from(section->name));
+
+	must(s);
+	*n_out = s->n;
+	return s->members;
+}
+
+bool farm_is_pending(const struct farm *f,
+    const struct conf_backend *section)
+{
+	const struct section *s = section_find(f, str_from(section->name));
+
+	return s && s->srv && resolve_state(s->srv) == RESOLVE_PENDING;
+}
+
+bool farm_is_pending_for(const struct farm *f, struct str name)
+{
+	const struct conf_backend *section = f->settings ?
+	    target_section(f->settings, name) : NULL;
+
+	return section && farm_is_pending(f, section);
 }
 
 void farm_common(const struct farm *f, struct buf *out)
@@ -182,22 +372,122 @@ const struct conf_backend *backend_conf(const struct backend *b)
 	return b->conf;
 }
 
-enum resolve_state backend_address(const struct backend *b, struct addr *out)
+unsigned backend_tier(const struct backend *b)
+{
+	return b->tier;
+}
+
+/* --- addresses -------------------------------------------------------------- */
+
+/* A backend's addresses of which more than one may be asked have few faults,
+ * so that the list of them is short or empty. */
+static bool is_fit(const struct backend *b, const struct addr *a)
+{
+	return b->faults.n == 0 || !faults_has(&b->faults, a, clock_now());
+}
+
+/* The greatest draw of key and address wins: an address that comes or goes
+ * moves its own keys only. */
+enum resolve_state backend_address(const struct backend *b, uint64_t key,
+    struct addr *out)
+{
+	enum resolve_state state = resolve_state(b->host);
+	size_t n = resolve_n_addrs(b->host);
+	uint64_t best = 0;
+	bool best_is_fit = false;
+
+	if (state != RESOLVE_KNOWN)
+		return state;
+	for (size_t i = 0; i < n; i++) {
+		struct addr a = backend_address_at(b, i);
+		uint64_t draw = n == 1 ? 0 :
+		    balance_pair(key, addr_hash_ip(&a));
+		bool fit = n == 1 || is_fit(b, &a);
+		/* when all are at fault none is left out */
+		if (i > 0 && (fit < best_is_fit ||
+		    (fit == best_is_fit && draw <= best)))
+			continue;
+		*out = a;
+		best = draw;
+		best_is_fit = fit;
+	}
+	return state;
+}
+
+enum resolve_state backend_next_address(struct backend *b, struct addr *out)
 {
 	enum resolve_state state = resolve_state(b->host);
 
 	if (state == RESOLVE_KNOWN)
-		*out = resolve_addr(b->host, b->conf->address.port);
+		*out = backend_address_at(b,
+		    b->turn++ % resolve_n_addrs(b->host));
 	return state;
 }
 
-void backend_fault(struct backend *b, const struct addr *bad, double now_s)
+size_t backend_n_addresses(const struct backend *b)
 {
-	if (now_s - b->fault_at < FAULT_EVERY_S && now_s >= b->fault_at)
-		return;
-	b->fault_at = now_s;
-	resolve_fault(b->host, bad);
+	return resolve_n_addrs(b->host);
 }
+
+struct addr backend_address_at(const struct backend *b, size_t i)
+{
+	return resolve_addr(b->host, i, b->conf->address.port);
+}
+
+bool backend_has_address(const struct backend *b, const struct addr *a)
+{
+	if (addr_port(a) != b->conf->address.port)
+		return false;
+	for (size_t i = 0; i < backend_n_addresses(b); i++) {
+		struct addr its = backend_address_at(b, i);
+		if (addr_same_ip(&its, a))
+			return true;
+	}
+	return false;
+}
+
+bool backend_is_at_fault(const struct backend *b, const struct addr *a)
+{
+	return !is_fit(b, a);
+}
+
+static void log_address(const struct backend *b, enum log_level level,
+    const char *event, const struct addr *a)
+{
+	struct log_line l;
+
+	if (!log_begin(&l, level, event))
+		return;
+	log_text(&l, "backend", b->name);
+	log_addr(&l, "address", a);
+	log_u64(&l, "addresses", backend_n_addresses(b));
+	log_end(&l);
+}
+
+bool backend_fault(struct backend *b, const struct addr *bad)
+{
+	size_t n = backend_n_addresses(b);
+
+	if (n < 2)	/* there is nothing to choose */
+		return false;
+	if (backend_has_address(b, bad) &&
+	    faults_add(&b->faults, bad, clock_now()))
+		log_address(b, LOG_LINE_WARN, "address_fault", bad);
+	for (size_t i = 0; i < n; i++) {
+		struct addr other = backend_address_at(b, i);
+		if (is_fit(b, &other))
+			return true;
+	}
+	return false;
+}
+
+void backend_fault_over(struct backend *b, const struct addr *good)
+{
+	if (faults_drop(&b->faults, good))
+		log_address(b, LOG_LINE_INFO, "address_ok", good);
+}
+
+/* --- capabilities ------------------------------------------------------------- */
 
 struct str backend_capabilities(const struct backend *b)
 {

@@ -5,18 +5,25 @@
 /*
  * farm - the backends in force, and what is known of each
  *
- *	settings  ->  one struct backend per backend of any pool:
- *	              its settings, its address now, its capabilities
+ *	settings + DNS  ->  one struct backend per backend of any pool:
+ *	                    its settings, its addresses, its capabilities
  *
  * A backend stays the same one over reloads as long as its title does; what
- * was heard from it is forgotten when its address or its TLS changes.
+ * was heard from it is forgotten when its address or its TLS changes. A
+ * section whose address is an SRV name is no backend itself: each target of
+ * the record is one (target.h), and they come and go with the record.
+ *
+ * The addresses of a backend are doors of one server. A user's sessions take
+ * the same one, whatever the order in which the DNS names them; when it is at
+ * fault, another one for a while (faults.h).
  *
  * Shapes   capabilities are a set as in caps.h: what the backend shows before
  *          login, behind TLS where it has TLS. Empty: not heard yet.
- * Errors   none; what is wrong with a name is resolve's.
+ * Errors   none; what is wrong with a name is resolve's. Targets that come
+ *          and go, and addresses that are at fault, are logged.
  * Owns     its backends, a watch on each one's name, and a reference to the
- *          settings. A struct backend is valid until the farm_configure()
- *          that no longer has it.
+ *          settings. A struct backend, and its settings, are valid until the
+ *          farm_configure() or farm_update() that no longer has it.
  * Thread   control's.
  * Not here health; who makes the operator's wishes last (admin/operator).
  */
@@ -39,9 +46,35 @@ void farm_free(struct farm **f);
 /* Takes a reference to settings. */
 void farm_configure(struct farm *f, struct settings *settings);
 
+/* Some SRV record is another than when the farm was made of it. */
+bool farm_is_outdated(const struct farm *f);
+
+/* Makes it of the same settings again; to be called when it is outdated. */
+void farm_update(struct farm *f);
+
 size_t farm_n(const struct farm *f);
 struct backend *farm_at(const struct farm *f, size_t i);
 struct backend *farm_find(const struct farm *f, struct str name);
+
+/* The first whose settings have this host name and port; 0: any port. */
+struct backend *farm_find_host(const struct farm *f, struct str host,
+    unsigned port);
+
+/* The first that has this address, of whatever name. */
+struct backend *farm_find_address(const struct farm *f,
+    const struct addr *a);
+
+/* The backends that a section of the settings is: itself, or the targets of
+ * its SRV record now, by priority. */
+struct backend *const *farm_members(const struct farm *f,
+    const struct conf_backend *section, size_t *n_out);
+
+/* Nothing is known of the section's SRV record yet. */
+bool farm_is_pending(const struct farm *f,
+    const struct conf_backend *section);
+
+/* The same for the section of which such a target would be. */
+bool farm_is_pending_for(const struct farm *f, struct str name);
 
 /* What all backends that were heard have in common, as a set. */
 void farm_common(const struct farm *f, struct buf *out);
@@ -49,12 +82,30 @@ void farm_common(const struct farm *f, struct buf *out);
 struct str backend_name(const struct backend *b);
 const struct conf_backend *backend_conf(const struct backend *b);
 
-/* KNOWN: *out is its address with its port. */
-enum resolve_state backend_address(const struct backend *b, struct addr *out);
+/* 0; for targets that serve only when no others of their section do: 1, 2, ...
+ * as their priorities say. */
+unsigned backend_tier(const struct backend *b);
 
-/* An address of its does not answer. Many say so at once: within a second
- * only the first one counts. */
-void backend_fault(struct backend *b, const struct addr *bad, double now_s);
+/* KNOWN: *out is an address of its, with its port: always the same for the
+ * same key, say a user's hash, as long as that is not at fault. */
+enum resolve_state backend_address(const struct backend *b, uint64_t key,
+    struct addr *out);
+
+/* The same for checks: each of its addresses in turn, those at fault too. */
+enum resolve_state backend_next_address(struct backend *b, struct addr *out);
+
+/* All of them, while KNOWN. */
+size_t backend_n_addresses(const struct backend *b);
+struct addr backend_address_at(const struct backend *b, size_t i);
+bool backend_has_address(const struct backend *b, const struct addr *a);
+bool backend_is_at_fault(const struct backend *b, const struct addr *a);
+
+/* This address of its did not answer. True: others may, so that the fault is
+ * the address's and not the backend's. */
+bool backend_fault(struct backend *b, const struct addr *bad);
+
+/* It has answered. */
+void backend_fault_over(struct backend *b, const struct addr *good);
 
 /* What the operator wants of it, as long as it is in force. */
 enum backend_wish {

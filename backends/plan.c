@@ -21,18 +21,24 @@ static void pool_free(struct pool *pool)
 	free(pool);
 }
 
-void plan_free(struct plan **pp)
+void plan_leave(struct plan *p)
 {
-	struct plan *p = *pp;
 	struct pool *pool, *next;
 
-	if (!p)
-		return;
-	*pp = NULL;
 	HASH_ITER(hh, p->pools, pool, next) {
 		HASH_DELETE(hh, p->pools, pool);
 		pool_free(pool);
 	}
+}
+
+void plan_free(struct plan **pp)
+{
+	struct plan *p = *pp;
+
+	if (!p)
+		return;
+	*pp = NULL;
+	plan_leave(p);
 	route_free(&p->routes);
 	regions_free(&p->regions);
 	settings_unref(&p->settings);
@@ -62,6 +68,20 @@ struct plan *plan_new(struct settings *settings,
 	return p;
 }
 
+static void add_members(struct pool *pool, struct backend *const *more,
+    size_t n)
+{
+	pool->members = mem_realloc(pool->members,
+	    (pool->n + n + 1) * sizeof(struct backend *));
+	for (size_t i = 0; i < n; i++) {
+		balance_add(pool->balance, backend_name(more[i]),
+		    backend_base_weight(more[i]));
+		if (backend_tier(more[i]) >= pool->n_tiers)
+			pool->n_tiers = backend_tier(more[i]) + 1;
+		pool->members[pool->n++] = more[i];
+	}
+}
+
 static void add_pool(struct plan *p, const struct conf_pool *conf,
     const struct farm *farm)
 {
@@ -69,17 +89,16 @@ static void add_pool(struct plan *p, const struct conf_pool *conf,
 
 	pool->conf = conf;
 	pool->balance = balance_new();
-	pool->n = conf->backends.n;
-	pool->members = mem_alloc(pool->n * sizeof(struct backend *));
-	pool->unfit = mem_alloc(pool->n * sizeof *pool->unfit);
-	pool->load = mem_alloc(pool->n * sizeof *pool->load);
-	for (size_t i = 0; i < pool->n; i++) {
-		const struct conf_backend *b = conf->backends.v[i];
-		pool->members[i] = farm_find(farm, str_from(b->name));
-		must(pool->members[i]);
-		balance_add(pool->balance, str_from(b->name),
-		    backend_base_weight(pool->members[i]));
+	for (size_t i = 0; i < conf->backends.n; i++) {
+		const struct conf_backend *section = conf->backends.v[i];
+		size_t n;
+		struct backend *const *members = farm_members(farm, section,
+		    &n);
+		add_members(pool, members, n);
+		pool->is_pending |= farm_is_pending(farm, section);
 	}
+	pool->unfit = mem_alloc((pool->n + 1) * sizeof *pool->unfit);
+	pool->load = mem_alloc((pool->n + 1) * sizeof *pool->load);
 	HASH_ADD_PTR(p->pools, conf, pool);
 }
 
@@ -138,4 +157,17 @@ bool pool_has(const struct pool *p, const struct backend *b)
 		if (p->members[i] == b)
 			return true;
 	return false;
+}
+
+void pool_begin(struct pool *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		p->unfit[i] = backend_tier(p->members[i]) > 0;
+}
+
+void pool_open_tier(struct pool *p, unsigned tier)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (backend_tier(p->members[i]) == tier)
+			p->unfit[i] = false;
 }

@@ -36,6 +36,8 @@ struct pool {
 	struct balance *balance;
 	size_t n;
 	struct backend **members;
+	unsigned n_tiers;		/* backend_tier() of its members */
+	bool is_pending;		/* who are members is not known yet */
 	bool *unfit;			/* room for a question's use */
 	size_t *load;			/* the same */
 	size_t n_fallback;
@@ -58,8 +60,9 @@ struct plan *plan_new(struct settings *settings,
     unsigned sessions_per_address, struct err *err);
 void plan_free(struct plan **p);
 
-/* Makes the pools of the farm's backends. */
+/* Makes the pools of the farm's backends; plan_leave() unmakes them. */
 void plan_join(struct plan *p, const struct farm *farm);
+void plan_leave(struct plan *p);
 
 /* The backend has another weight. */
 void plan_weigh(struct plan *p, const struct backend *b);
@@ -71,4 +74,9 @@ struct pool *plan_pool_of(const struct plan *p, const struct backend *b);
 
 /* Whether b is a member of it. */
 bool pool_has(const struct pool *p, const struct backend *b);
+
+/* For a question: of its members only those of the first tier are fit; then
+ * those of the next ones too, as far as they were not found unfit. */
+void pool_begin(struct pool *p);
+void pool_open_tier(struct pool *p, unsigned tier);
 #endif

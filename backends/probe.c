@@ -118,7 +118,7 @@ static void failed(struct one *o)
 	enum login_failure kind = login_failure(&o->login);
 
 	if (kind == LOGIN_FAIL_CONNECT || kind == LOGIN_FAIL_TIMEOUT)
-		backend_fault(o->backend, &o->addr, ev_now(o->probe->loop));
+		(void)backend_fault(o->backend, &o->addr);
 	failed_as(o, login_failure_word(kind), login_detail(&o->login));
 }
 
@@ -139,6 +139,7 @@ static void send_out(struct one *o)
 
 static void succeeded(struct one *o)
 {
+	backend_fault_over(o->backend, &o->addr);
 	bool is_new = backend_hear(o->backend,
 	    login_capability_before(&o->login));
 
@@ -337,7 +338,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	} else if (o->probe->n_running >= PROBES_MAX) {
 		begin_in(o, PENDING_S);
 	} else {
-		switch (backend_address(o->backend, &o->addr)) {
+		switch (backend_next_address(o->backend, &o->addr)) {
 		case RESOLVE_KNOWN:
 			begin(o);
 			break;

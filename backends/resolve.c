@@ -6,6 +6,7 @@
 #include <ev.h>
 #include <stdlib.h>
 
+#include "backends/resolve_srv.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -17,6 +18,8 @@
 #include <utlist.h>
 
 #define TRIES 2			/* rounds over all servers */
+#define CLASS_IN 1
+#define TYPE_SRV 33
 #define TTL_OF_NONE_S 5		/* the hosts file has no TTLs */
 
 struct resolve_name {
@@ -25,10 +28,14 @@ struct resolve_name {
 	unsigned refs;
 	bool is_asked;			/* c-ares will call back */
 	bool is_numeric;
+	const char *srv;		/* what to ask; NULL: addresses */
 	bool has_failed;		/* the last time; was logged */
 	enum resolve_state state;
-	struct addr *addrs;		/* the one in use first */
+	struct addr *addrs;
 	size_t n_addrs;
+	struct resolve_target *targets;
+	size_t n_targets;
+	unsigned version;		/* of the targets */
 	double retry_s;
 	ev_timer again;
 	char host[];
@@ -161,6 +168,7 @@ static bool channel_open(struct resolve *r, ares_channel *out,
 static void name_free(struct resolve_name *n)
 {
 	free(n->addrs);
+	free(n->targets);
 	free(n);
 }
 
@@ -195,18 +203,6 @@ static bool has_addr(const struct addr *addrs, size_t n, const struct addr *a)
 		if (addr_same_ip(&addrs[i], a))
 			return true;
 	return false;
-}
-
-/* Moves a to the front, if it is there. */
-static void prefer(struct addr *addrs, size_t n, struct addr a)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (!addr_same_ip(&addrs[i], &a))
-			continue;
-		memmove(addrs + 1, addrs, i * sizeof *addrs);
-		addrs[0] = a;
-		return;
-	}
 }
 
 static double ttl_of(const struct ares_addrinfo *info)
@@ -246,15 +242,33 @@ static bool take_addrs(struct resolve_name *n, const struct ares_addrinfo *info)
 	for (size_t i = 0; i < n_fresh && same; i++)
 		same = has_addr(n->addrs, n->n_addrs, &fresh[i]);
 	if (!same) {
-		/* what works is not left for what is new */
-		if (n->n_addrs)
-			prefer(fresh, n_fresh, n->addrs[0]);
 		n->addrs = mem_realloc(n->addrs, n_fresh * sizeof *fresh);
 		memcpy(n->addrs, fresh, n_fresh * sizeof *fresh);
 		n->n_addrs = n_fresh;
 		tell(n->resolve);
 	}
 	return true;
+}
+
+static void take_targets(struct resolve_name *n,
+    const struct resolve_srv *srv)
+{
+	bool same = n->state == RESOLVE_KNOWN && n->n_targets == srv->n;
+
+	/* not by memcmp(): behind a name's NUL there may be anything */
+	for (size_t i = 0; i < srv->n && same; i++) {
+		const struct resolve_target *a = &n->targets[i];
+		const struct resolve_target *b = &srv->v[i];
+		same = strcmp(a->host, b->host) == 0 && a->port == b->port &&
+		    a->priority == b->priority && a->weight == b->weight;
+	}
+	if (same)
+		return;
+	n->targets = mem_realloc(n->targets, (srv->n + 1) * sizeof srv->v[0]);
+	memcpy(n->targets, srv->v, srv->n * sizeof srv->v[0]);
+	n->n_targets = srv->n;
+	n->version++;
+	tell(n->resolve);
 }
 
 static void name_known(struct resolve_name *n, double ttl)
@@ -277,7 +291,10 @@ static void name_failed(struct resolve_name *n, const char *why)
 	    log_begin(&l, LOG_LINE_WARN, "resolve_failed")) {
 		log_text(&l, "name", n->host);
 		log_text(&l, "why", why);
-		log_u64(&l, "stale_addresses", n->n_addrs);
+		if (n->srv)
+			log_u64(&l, "stale_targets", n->n_targets);
+		else
+			log_u64(&l, "stale_addresses", n->n_addrs);
 		log_end(&l);
 	}
 	n->has_failed = true;
@@ -310,6 +327,27 @@ static void on_answer(void *arg, int status, int timeouts,
 		ares_freeaddrinfo(info);
 }
 
+static void on_srv_answer(void *arg, int status, int timeouts,
+    unsigned char *message, int len)
+{
+	struct resolve_name *n = arg;
+	struct resolve_srv srv;
+
+	(void)timeouts;
+	n->is_asked = false;
+	if (n->refs == 0) {
+		name_free(n);
+	} else if (status == ARES_SUCCESS &&
+	    resolve_srv_parse(message, (size_t)len, &srv)) {
+		take_targets(n, &srv);
+		name_known(n, srv.ttl_s < RESOLVE_TTL_MIN_S ?
+		    RESOLVE_TTL_MIN_S : srv.ttl_s);
+	} else if (status != ARES_EDESTRUCTION) {
+		name_failed(n, status == ARES_SUCCESS ? "no server" :
+		    ares_strerror(status));
+	}
+}
+
 static void ask(struct resolve_name *n)
 {
 	const struct ares_addrinfo_hints hints = {
@@ -317,9 +355,13 @@ static void ask(struct resolve_name *n)
 
 	ev_timer_stop(n->resolve->loop, &n->again);
 	n->is_asked = true;
-	/* may call back at once */
-	ares_getaddrinfo(n->resolve->channel, n->host, NULL, &hints,
-	    on_answer, n);
+	/* either may call back at once */
+	if (n->srv)
+		ares_query(n->resolve->channel, n->srv, CLASS_IN, TYPE_SRV,
+		    on_srv_answer, n);
+	else
+		ares_getaddrinfo(n->resolve->channel, n->host, NULL, &hints,
+		    on_answer, n);
 }
 
 static void on_again(struct ev_loop *loop, ev_timer *t, int revents)
@@ -349,6 +391,8 @@ struct resolve_name *resolve_watch(struct resolve *r, const char *host)
 	n->refs = 1;
 	n->retry_s = RESOLVE_RETRY_MIN_S;
 	memcpy(n->host, host, len);
+	if (str_starts(str_from(host), STR(SETTINGS_SRV_MARK)))
+		n->srv = n->host + strlen(SETTINGS_SRV_MARK);
 	ev_timer_init(&n->again, on_again, 0., 0.);
 	n->again.data = n;
 	HASH_ADD_KEYPTR(hh, r->names, n->host, len, n);
@@ -387,27 +431,35 @@ enum resolve_state resolve_state(const struct resolve_name *n)
 	return n->state;
 }
 
-struct addr resolve_addr(const struct resolve_name *n, unsigned port)
-{
-	must(n->state == RESOLVE_KNOWN);
-	struct addr a = n->addrs[0];
-	addr_set_port(&a, port);
-	return a;
-}
-
 size_t resolve_n_addrs(const struct resolve_name *n)
 {
 	return n->n_addrs;
 }
 
-void resolve_fault(struct resolve_name *n, const struct addr *bad)
+struct addr resolve_addr(const struct resolve_name *n, size_t i,
+    unsigned port)
 {
-	if (n->n_addrs < 2 || !addr_same_ip(&n->addrs[0], bad))
-		return;
-	struct addr a = n->addrs[0];
-	memmove(n->addrs, n->addrs + 1, (n->n_addrs - 1) * sizeof *n->addrs);
-	n->addrs[n->n_addrs - 1] = a;
-	tell(n->resolve);
+	must(i < n->n_addrs);
+	struct addr a = n->addrs[i];
+	addr_set_port(&a, port);
+	return a;
+}
+
+size_t resolve_n_targets(const struct resolve_name *n)
+{
+	return n->n_targets;
+}
+
+const struct resolve_target *resolve_target(const struct resolve_name *n,
+    size_t i)
+{
+	must(i < n->n_targets);
+	return &n->targets[i];
+}
+
+unsigned resolve_version(const struct resolve_name *n)
+{
+	return n->version;
 }
 
 /* --- the whole -------------------------------------------------------------- */

@@ -7,24 +7,30 @@
  *
  *	resolve_watch("mail1.example.net")  ->  PENDING
  *	... the loop turns ...              ->  KNOWN: 192.0.2.1, 2001:db8::1
- *	resolve_fault(192.0.2.1)            ->  KNOWN: 2001:db8::1 comes first
  *
- * A watched name is asked for again when its TTL is over. All its addresses
- * are kept; the first one is in use until somebody finds fault with it.
+ *	resolve_watch("srv+_imap._tcp.example.net")
+ *	... the loop turns ...              ->  KNOWN: imap1.example.net:143,
+ *	                                        priority 10, weight 60, ...
  *
- * Shapes   a name, or a numeric address, which is KNOWN at once and for good.
- *          The system's hosts file and resolver configuration count. The
- *          same name watched twice is asked for once.
+ * A watched name is asked for again when its TTL is over.
+ *
+ * Shapes   a name; or a numeric address, which is KNOWN at once and for good;
+ *          or SETTINGS_SRV_MARK and the name of an SRV record, which has targets
+ *          instead of addresses: none when it says that there is no such
+ *          service. The system's hosts file and resolver configuration count
+ *          for addresses. The same name watched twice is asked for once.
  * Units    TTLs in seconds, bounded by RESOLVE_TTL_MIN_S and _MAX_S.
- * Errors   while a name cannot be resolved its last addresses stay in use;
- *          FAILED when there never were any. Either is logged once, and so
- *          is its end. It is tried again after RESOLVE_RETRY_MIN_S, then
- *          more and more seldom.
+ * Errors   while a name cannot be resolved its last addresses or targets stay
+ *          in use; FAILED when there never were any. Either is logged once,
+ *          and so is its end. It is tried again after RESOLVE_RETRY_MIN_S,
+ *          then more and more seldom.
  * Owns     its watchers and all names; resolve_unwatch() every watch before
  *          resolve_free().
  * Thread   the loop's. Reads the hosts file, which is short and local;
  *          everything else is asked without blocking.
- * Source   ares_getaddrinfo(3); c-ares is known to resolve.c alone.
+ * Source   ares_getaddrinfo(3), ares_query(3); c-ares is known to resolve*.c
+ *          alone. RFC 2782.
+ * Not here which of the addresses to take: farm.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,6 +43,8 @@
 #define RESOLVE_RETRY_MIN_S 1
 #define RESOLVE_RETRY_MAX_S 30
 #define RESOLVE_ADDRS_MAX 32	/* per name; more are left out */
+#define RESOLVE_TARGETS_MAX 64	/* the same */
+#define RESOLVE_HOST_MAX 254	/* of a name, with its NUL */
 
 struct ev_loop;
 struct err;
@@ -50,7 +58,16 @@ enum resolve_state {
 	RESOLVE_FAILED,		/* no answer so far; is tried again */
 };
 
-/* Called when the state or the addresses of some name have changed. */
+/* What an SRV record names. */
+struct resolve_target {
+	char host[RESOLVE_HOST_MAX];	/* in lower case */
+	uint16_t port;
+	uint16_t priority;		/* the lowest serves first */
+	uint16_t weight;
+};
+
+/* Called when the state, the addresses or the targets of some name have
+ * changed. */
 typedef void resolve_changed_fn(void *owner);
 
 /* servers: empty for the system's. timeout_ms: for one server to answer. NULL
@@ -71,11 +88,17 @@ void resolve_unwatch(struct resolve_name **n);
 
 enum resolve_state resolve_state(const struct resolve_name *n);
 
-/* The address in use, with this port; only while KNOWN. */
-struct addr resolve_addr(const struct resolve_name *n, unsigned port);
 size_t resolve_n_addrs(const struct resolve_name *n);
 
-/* The address did not answer: if it is the one in use, the next one is from
- * now on. */
-void resolve_fault(struct resolve_name *n, const struct addr *bad);
+/* In no order that means anything. */
+struct addr resolve_addr(const struct resolve_name *n, size_t i,
+    unsigned port);
+
+/* By priority, then by name and port. */
+size_t resolve_n_targets(const struct resolve_name *n);
+const struct resolve_target *resolve_target(const struct resolve_name *n,
+    size_t i);
+
+/* Another number whenever the targets are others than before. */
+unsigned resolve_version(const struct resolve_name *n);
 #endif

@@ -64,10 +64,12 @@ enum table_verdict {
 
 struct table_answer {
 	enum table_verdict verdict;
-	/* FOUND: one of these two; they belong to the settings that
+	/* FOUND: one of these three; the first two belong to the settings that
 	 * tables_configure() was last given. */
 	const struct conf_pool *pool;
 	const struct conf_backend *backend;
+	struct str target;	/* of an SRV record: its name, or host[:port];
+				 * there may be none such now */
 	struct str user;	/* log in as; empty: as the client says */
 	struct str key, value;	/* what was found, as the source has it */
 	bool is_cached;

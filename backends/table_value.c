@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Copyright 2026 The Mailweir authors */
 /* What a table's value stands for in this configuration. */
-#include <ctype.h>
-
 #include "backends/conf.h"
 #include "backends/table.h"
+#include "backends/target.h"
 #include "proxy/base/addr.h"
 #include "proxy/base/err.h"
 #include "proxy/base/user.h"
@@ -50,53 +49,12 @@ static bool find_name(const struct settings *settings, struct str name,
 		out->pool = conf_pool_find(settings, text);
 	if (wants_backend && !out->pool)
 		out->backend = conf_backend_find(settings, text);
-	return out->pool || out->backend;
-}
-
-static bool parse_port(struct str text, unsigned *port_out)
-{
-	unsigned port = 0;
-
-	if (str_ieq(text, STR("imap")) || str_ieq(text, STR("imap2")))
-		port = 143;
-	else if (str_ieq(text, STR("imaps")))
-		port = 993;
-	else
-		for (size_t i = 0; i < text.n; i++) {
-			if (!isdigit((unsigned char)text.p[i]) || i > 4)
-				return false;
-			port = port * 10 + (unsigned)(text.p[i] - '0');
-		}
-	*port_out = port;
-	return port > 0 && port <= 65535;
-}
-
-/*
- *	host-port = ("[" ipv6 "]" / host) [":" port] / ipv6
- */
-static bool split_host(struct str s, struct str *host_out,
-    unsigned *port_out)
-{
-	struct str rest;
-
-	*port_out = 0;
-	if (s.n && s.p[0] == '[') {
-		*host_out = str_split(str_skip(s, 1), ']', &rest);
-		if (host_out->n + 2 + rest.n != s.n)
-			return false;
-		if (rest.n == 0)
-			return host_out->n > 0;
-		return rest.p[0] == ':' &&
-		    parse_port(str_skip(rest, 1), port_out);
-	}
-	*host_out = str_split(s, ':', &rest);
-	if (host_out->n == s.n)
-		return s.n > 0;
-	if (rest.n && memchr(rest.p, ':', rest.n)) {	/* IPv6 */
-		*host_out = s;
-		return true;
-	}
-	return host_out->n > 0 && parse_port(rest, port_out);
+	/* users go to a target, not to the record of all */
+	if (out->backend && target_is_srv(out->backend))
+		out->backend = NULL;
+	if (wants_backend && target_section(settings, name))
+		out->target = name;
+	return out->pool || out->backend || out->target.n;
 }
 
 static bool is_at(const struct conf_backend *b, struct str host,
@@ -120,10 +78,25 @@ static const struct conf_backend *find_host(const struct settings *settings,
 	    &n);
 
 	for (size_t i = 0; i < n; i++)
-		if ((port == 0 || all[i]->address.port == port) &&
+		if (!target_is_srv(all[i]) &&
+		    (port == 0 || all[i]->address.port == port) &&
 		    is_at(all[i], host, is_ip ? &ip : NULL))
 			return all[i];
 	return NULL;
+}
+
+/* Whether some backend's address is an SRV name: what its targets are shows
+ * only at run time. */
+static bool has_srv(const struct settings *settings)
+{
+	size_t n;
+	const struct conf_backend *const *all = conf_backend_all(settings,
+	    &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (target_is_srv(all[i]))
+			return true;
+	return false;
 }
 
 /* Splits at the last delimiter, if there is one. */
@@ -163,7 +136,7 @@ bool table_resolve(const struct settings *settings, const char *delimiter,
 
 	out->pool = NULL;
 	out->backend = NULL;
-	out->user = STR_NONE;
+	out->user = out->target = STR_NONE;
 	if (find_word(settings, text, out, &ok, err))
 		return ok;
 	struct str target = split_user(text, str_from(delimiter), &out->user);
@@ -174,8 +147,12 @@ bool table_resolve(const struct settings *settings, const char *delimiter,
 		return ok;
 	if (find_name(settings, target, true, true, out))
 		return true;
-	if (split_host(target, &host, &port))
+	if (target_split(target, &host, &port)) {
 		out->backend = find_host(settings, host, port);
-	return out->backend || err_set(err, "\"%.*s\": no pool, no backend "
-	    "and no backend's address", STR_ARG(text));
+		if (!out->backend && has_srv(settings))
+			out->target = target;
+	}
+	return out->backend || out->target.n || err_set(err,
+	    "\"%.*s\": no pool, no backend and no backend's address",
+	    STR_ARG(text));
 }

@@ -41,6 +41,7 @@ static void send_decide(struct session *s)
 	const struct prelogin *p = s->prelogin;
 	const struct ident *who = preauth_ident(p->preauth);
 	char client[ADDR_TEXT_MAX], local[ADDR_TEXT_MAX];
+	char failed[ADDR_TEXT_MAX];
 	struct buf certificate;
 
 	struct msg_decide m = {
@@ -54,6 +55,8 @@ static void send_decide(struct session *s)
 	    .tls = stream_is_tls(&s->client),
 	    .excluded = buf_view(&p->excluded),
 	    .failure = str_from(p->failure_text) };
+	if (p->failure_text[0])
+		m.failed_address = str_from(addr_text(&p->address, failed));
 	buf_init(&certificate, CERTIFICATE_MAX);
 	if (snapshot_auth(s->snapshot)->driver != CONF_AUTH_NONE)
 		fill_login(s, &m, local, &certificate);
@@ -136,15 +139,15 @@ static void take_grant(struct session *s, const struct msg_grant *g)
 
 	s->has_lease = true;
 	take_region(s, g->region, g->country);
-	snapshot_unref(&s->chosen_in);
+	session_forget_backend(s);
 	s->chosen_in = snapshot_ref(s->worker->snapshot);
-	s->chosen = snapshot_find_backend(s->chosen_in, g->backend);
+	s->chosen = snapshot_get_backend(s->chosen_in, g->backend);
 	if (!addr_parse(&p->address, g->address))
-		s->chosen = NULL;
+		snapshot_put_backend(s->chosen_in, &s->chosen);
 	p->login_as = arena_str(a, g->user);
 	/* without its name the master user would log in as itself */
 	if (!p->login_as.p)
-		s->chosen = NULL;
+		snapshot_put_backend(s->chosen_in, &s->chosen);
 	p->login_user = arena_str(a, g->login_user);
 	p->login_password = arena_str(a, g->login_password);
 	p->master_user = arena_str(a, g->master_user);

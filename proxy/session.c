@@ -317,12 +317,19 @@ void session_forget_prelogin(struct session *s)
 	worker_login_ended(s->worker);
 }
 
+void session_forget_backend(struct session *s)
+{
+	if (s->chosen)
+		snapshot_put_backend(s->chosen_in, &s->chosen);
+	snapshot_unref(&s->chosen_in);
+}
+
 void session_bury(struct worker *w)
 {
 	while (w->dead) {
 		struct session *s = w->dead;
 		LL_DELETE(w->dead, s);
-		snapshot_unref(&s->chosen_in);
+		session_forget_backend(s);
 		snapshot_unref(&s->snapshot);
 		free(s->user);
 		s->magic = 0;

@@ -105,6 +105,9 @@ void session_order_end(struct session *s, enum reason why);
 /* Drops all that only a login needs; wipes the credentials. */
 void session_forget_prelogin(struct session *s);
 
+/* It has none chosen any more. */
+void session_forget_backend(struct session *s);
+
 /* The end of a turn of the loop: what was closed in it is freed. */
 void session_bury(struct worker *w);
 

@@ -4,17 +4,25 @@
 
 #include <stdlib.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #include "backends/backend_tls.h"
+#include "backends/target.h"
 #include "proxy/base/err.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/tlsctx.h"
 #include "proxy/conf.h"
 
+#define IDLE_MAX 64		/* targets that are kept though nobody uses them */
+
 struct known_backend {
 	const struct conf_backend *conf;
 	struct tls_client *tls;
-	UT_hash_handle hh;	/* by title */
+	UT_hash_handle hh;	/* by name */
+	/* of a target of an SRV record, since they come and go: */
+	struct conf_backend *own;	/* conf; NULL: it is a section's */
+	size_t n_users;
+	struct known_backend *prev, *next;	/* while idle */
 };
 
 struct snapshot {
@@ -24,7 +32,9 @@ struct snapshot {
 	size_t n_listeners;
 	struct known_backend *all;	/* array */
 	size_t n_backends;
-	struct known_backend *by_name;	/* hash over it */
+	struct known_backend *by_name;	/* hash over it, and over targets */
+	struct known_backend *idle;	/* the longest idle first */
+	size_t n_idle;
 	struct backend_trusts *trusts;
 };
 
@@ -67,8 +77,21 @@ static void add_backends(struct snapshot *s)
 	}
 }
 
+static void target_free(struct snapshot *s, struct known_backend *b)
+{
+	HASH_DELETE(hh, s->by_name, b);
+	DL_DELETE(s->idle, b);
+	s->n_idle--;
+	tls_client_free(&b->tls);
+	free(b->own);
+	free(b);
+}
+
 static void destroy(struct snapshot *s)
 {
+	/* whoever uses one has a reference to the snapshot as well */
+	while (s->idle)
+		target_free(s, s->idle);
 	HASH_CLEAR(hh, s->by_name);
 	for (size_t i = 0; i < s->n_backends; i++)
 		tls_client_free(&s->all[i].tls);
@@ -196,12 +219,54 @@ static struct known_backend *find_backend(const struct snapshot *s,
 	return b;
 }
 
-const struct conf_backend *snapshot_find_backend(const struct snapshot *s,
+static struct known_backend *target_new(struct snapshot *s, struct str name)
+{
+	const struct conf_backend *section = target_section(s->settings,
+	    name);
+	struct conf_backend *own = section ?
+	    target_conf(section, name, section->weight) : NULL;
+
+	if (!own)
+		return NULL;
+	struct known_backend *b = mem_alloc(sizeof *b);
+	b->conf = b->own = own;
+	HASH_ADD_KEYPTR(hh, s->by_name, own->name, name.n, b);
+	DL_APPEND(s->idle, b);
+	s->n_idle++;
+	return b;
+}
+
+const struct conf_backend *snapshot_get_backend(struct snapshot *s,
     struct str name)
 {
 	struct known_backend *b = name.n ? find_backend(s, name) : NULL;
 
-	return b ? b->conf : NULL;
+	if (!b && name.n)
+		b = target_new(s, name);
+	/* an SRV name itself is no backend */
+	if (!b || (!b->own && target_is_srv(b->conf)))
+		return NULL;
+	if (b->own && b->n_users++ == 0) {
+		DL_DELETE(s->idle, b);
+		s->n_idle--;
+	}
+	return b->conf;
+}
+
+void snapshot_put_backend(struct snapshot *s, const struct conf_backend **cp)
+{
+	const struct conf_backend *conf = *cp;
+
+	if (!conf)
+		return;
+	*cp = NULL;
+	struct known_backend *b = find_backend(s, str_from(conf->name));
+	must(b && b->conf == conf);
+	if (!b->own || --b->n_users > 0)
+		return;
+	DL_APPEND(s->idle, b);
+	if (++s->n_idle > IDLE_MAX)
+		target_free(s, s->idle);
 }
 
 struct tls_client *snapshot_tls_client(struct snapshot *s,

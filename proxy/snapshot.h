@@ -51,8 +51,15 @@ const struct conf_log *snapshot_log(const struct snapshot *s);
 /* By title; NULL when there is none (any more). */
 const struct snapshot_listener *snapshot_find_listener(
     const struct snapshot *s, struct str name);
-const struct conf_backend *snapshot_find_backend(const struct snapshot *s,
+
+/* By title, or by the name of an SRV record's target (backends/target.h); NULL
+ * when there is no such section (any more). Valid until as many
+ * snapshot_put_backend() came. */
+const struct conf_backend *snapshot_get_backend(struct snapshot *s,
     struct str name);
+
+/* *b becomes NULL; NULL is legal. */
+void snapshot_put_backend(struct snapshot *s, const struct conf_backend **b);
 
 /* A region's name as long as the snapshot lives; "" when there is no such. */
 const char *snapshot_region(const struct snapshot *s, struct str name);

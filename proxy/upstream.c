@@ -117,7 +117,7 @@ static enum step refuse(struct session *s, const struct refusal *r)
 
 	attempt_end(s);
 	ask_released(s);
-	s->chosen = NULL;
+	session_forget_backend(s);
 	buf_fini(&p->excluded);
 	p->decide_at = 0;
 	p->attempts = 0;

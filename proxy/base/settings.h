@@ -55,10 +55,12 @@ struct settings_file {
 	struct str data;	/* content; a NUL stands behind it */
 };
 
+#define SETTINGS_SRV_MARK "srv+"	/* before the name of an SRV record */
+
 struct settings_address {
 	const char *text;	/* "[::1]:993", as written */
-	const char *host;	/* "::1", a name, or "*" */
-	uint16_t port;
+	const char *host;	/* "::1", a name, "*", or "srv+" and a name */
+	uint16_t port;		/* 0 of the last of these */
 };
 
 struct settings_strings {
@@ -111,6 +113,7 @@ enum settings_kind {
 enum settings_flags {
 	SETTINGS_REQUIRED = 1,	/* has no default */
 	SETTINGS_FIXED = 2,	/* a reload does not change it */
+	SETTINGS_SRV = 16,	/* ADDRESS: may be srv+name, of port 0 */
 	SETTINGS_SYSTEM = 4,	/* FILE: "" means the default, which is a file
 				 * of the system and may be missing */
 	SETTINGS_NEGATABLE = 8,	/* STRINGS, NETWORKS, REFS: an element may

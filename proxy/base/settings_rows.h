@@ -137,6 +137,7 @@
 #define FIXED		SETTINGS_FIXED
 #define SYSTEM		SETTINGS_SYSTEM
 #define NEGATABLE	SETTINGS_NEGATABLE
+#define SRV		SETTINGS_SRV
 #define MSECS(n)	UINT64_C(n)
 #define SECS(n)		(UINT64_C(n) * 1000)
 #define MINS(n)		(SECS(60) * (n))

@@ -7,6 +7,7 @@
  *	duration = "0" / number ( "ms" / "s" / "m" / "h" / "d" )
  *	size     = number [ "k" / "m" / "g" ]
  *	address  = ( name / IPv4 / "[" IPv6 "]" / "*" ) ":" port
+ *	srv      = "srv+_" service "._" protocol "." domain
  *	network  = ( IPv4 / IPv6 ) [ "/" number ]
  *
  * One function per kind of value, all of one shape: false with the reason,
@@ -208,6 +209,26 @@ static bool split_address(const char *text, struct str *host_out,
 		return false;
 	}
 	*host_out = host;
+	return true;
+}
+
+/* "srv+_service._protocol.domain". */
+static bool set_srv(struct settings *s, const char *text,
+    struct settings_address *field, struct err *err)
+{
+	struct str name = str_skip(str_from(text), strlen(SETTINGS_SRV_MARK)), rest;
+	struct str service = str_split(name, '.', &rest);
+	struct str protocol = str_split(rest, '.', &rest);
+
+	if (memchr(name.p, ':', name.n))
+		return wrong(err, text, "an SRV name; expected it without a "
+		    "port, since its targets have their own");
+	if (!is_host(name) || service.n < 2 || service.p[0] != '_' ||
+	    protocol.n < 2 || protocol.p[0] != '_' || rest.n == 0)
+		return wrong(err, text, "an SRV name; expected one like "
+		    SETTINGS_SRV_MARK "_imap._tcp.example.org");
+	field->text = field->host = settings_text(s, str_from(text));
+	field->port = 0;
 	return true;
 }
 
@@ -421,6 +442,9 @@ static bool set_one(struct settings *s, const struct settings_row *row,
 	case SETTINGS_SECRET:
 		return set_file(s, row, text, field, err);
 	case SETTINGS_ADDRESS:
+		if (row->flags & SETTINGS_SRV &&
+		    str_starts(str_from(text), STR(SETTINGS_SRV_MARK)))
+			return set_srv(s, text, field, err);
 		return set_address(s, text, field, err);
 	case SETTINGS_CHOICE:
 		return set_choice(row, text, field, err);
