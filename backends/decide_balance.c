@@ -200,9 +200,10 @@ static void show_ranks(struct decision *dn, struct pool *pool)
 		pool->unfit[at] = true;
 		const struct backend *b = pool->members[at];
 		decide_say(dn, "pool %s, rank %zu in the user's hash: %s, "
-		    "weight %u, tier %u: %s", pool->conf->name, rank,
+		    "weight %u%s: %s", pool->conf->name, rank,
 		    backend_conf(b)->name, backend_conf(b)->weight,
-		    backend_tier(b), obstacle_text(obstacle(dn, b)));
+		    backend_tier(b) ? ", if none before it serves" : "",
+		    obstacle_text(obstacle(dn, b)));
 	}
 }
 

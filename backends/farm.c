@@ -40,7 +40,7 @@ struct section {
 	const struct conf_backend *conf;
 	struct resolve_name *srv;	/* NULL: it is a backend */
 	unsigned version;		/* of the record, as taken */
-	bool was_pending;		/* the same */
+	bool is_pending;		/* there was none to take */
 	struct backend **members;
 	size_t n;
 };
@@ -195,6 +195,11 @@ static void section_add_targets(struct farm *f, struct section *s)
 	}
 }
 
+static bool is_unknown(const struct section *s)
+{
+	return resolve_state(s->srv) == RESOLVE_PENDING;
+}
+
 static void section_add(struct farm *f, const struct conf_backend *conf)
 {
 	struct section *s;
@@ -208,7 +213,7 @@ static void section_add(struct farm *f, const struct conf_backend *conf)
 	if (target_is_srv(conf)) {
 		s->srv = resolve_watch(f->resolve, conf->address.host);
 		s->version = resolve_version(s->srv);
-		s->was_pending = farm_is_pending(f, conf);
+		s->is_pending = is_unknown(s);
 		section_add_targets(f, s);
 		return;
 	}
@@ -250,7 +255,7 @@ bool farm_is_outdated(const struct farm *f)
 
 	for (s = f->sections; s; s = s->hh.next)
 		if (s->srv && (resolve_version(s->srv) != s->version ||
-		    farm_is_pending(f, s->conf) != s->was_pending))
+		    is_unknown(s) != s->is_pending))
 			return true;
 	return false;
 }
@@ -325,15 +330,19 @@ bool farm_is_pending(const struct farm *f,
 {
 	const struct section *s = section_find(f, str_from(section->name));
 
-	return s && s->srv && resolve_state(s->srv) == RESOLVE_PENDING;
+	return s && s->is_pending;
 }
 
 bool farm_is_pending_for(const struct farm *f, struct str name)
 {
 	const struct conf_backend *section = f->settings ?
 	    target_section(f->settings, name) : NULL;
+	const struct section *s;
 
-	return section && farm_is_pending(f, section);
+	for (s = f->sections; s; s = s->hh.next)
+		if ((!section || s->conf == section) && s->is_pending)
+			return true;
+	return false;
 }
 
 void farm_common(const struct farm *f, struct buf *out)

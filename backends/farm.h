@@ -73,7 +73,8 @@ struct backend *const *farm_members(const struct farm *f,
 bool farm_is_pending(const struct farm *f,
     const struct conf_backend *section);
 
-/* The same for the section of which such a target would be. */
+/* The same for a section of which this may be a target: by the name that the
+ * target would have as a backend, or by anything else, say host:port. */
 bool farm_is_pending_for(const struct farm *f, struct str name);
 
 /* What all backends that were heard have in common, as a set. */

@@ -2,10 +2,13 @@
 # Copyright 2026 The Mailweir authors
 """dns - a name server that knows what a test tells it
 
-	with NameServer({"mail.test": ["127.0.0.1"]}) as dns: ... dns.port ...
+	with NameServer({"mail.test": ["127.0.0.1"],
+			 "_imap._tcp.test": [(10, 60, 143, "mail.test")]}) as dns:
+		... dns.port ...
 
-A records only; an IPv6 question gets an empty answer.  names may be changed
-while it runs; None for a name means silence.
+A name has addresses, or the (priority, weight, port, target) of SRV records;
+an IPv6 question gets an empty answer.  names may be changed while it runs;
+None for a name means silence.
 """
 import socket
 import struct
@@ -19,6 +22,16 @@ def _labels(message, at):
         parts.append(message[at + 1:at + 1 + message[at]].decode())
         at += 1 + message[at]
     return ".".join(parts).lower(), at + 1
+
+
+def _record(entry):
+    """(type, data) of an address or an SRV tuple."""
+    if isinstance(entry, str):
+        return 1, socket.inet_aton(entry)
+    *numbers, target = entry
+    labels = b"".join(bytes([len(part)]) + part.encode()
+                      for part in target.rstrip(".").split(".") if part)
+    return 33, struct.pack("!HHH", *numbers) + labels + b"\0"
 
 
 class NameServer:
@@ -61,9 +74,9 @@ class NameServer:
         if known is None:
             return None
         code = 0 if name in self.names else 3		# NXDOMAIN
-        records = [b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, self.ttl, 4)
-                   + socket.inet_aton(address) for address in known
-                   ] if kind == 1 else []
+        records = [b"\xc0\x0c" + struct.pack("!HHIH", its, 1, self.ttl,
+                                             len(data)) + data
+                   for its, data in map(_record, known) if its == kind]
         return message[:2] + struct.pack(
             "!HHHHH", 0x8180 | code, 1, len(records), 0, 0) + question \
             + b"".join(records)

@@ -18,7 +18,12 @@ test_caps := proxy/imap/caps.c proxy/imap/quote.c
 test_frame := proxy/frame.c
 test_proxyline := proxy/proxyline.c
 test_crc32c :=
-test_resolve := backends/resolve.c
+RESOLVE := backends/resolve.c backends/resolve_srv.c
+test_resolve := $(RESOLVE)
+test_faults := backends/faults.c
+test_farm := backends/farm.c backends/faults.c backends/target.c \
+	backends/balance.c proxy/imap/caps.c proxy/imap/quote.c $(CONF) \
+	$(RESOLVE)
 test_sandbox := proxy/sandbox.c
 test_lex := proxy/imap/lex.c
 test_command := proxy/imap/command.c proxy/imap/lex.c
@@ -32,14 +37,17 @@ LOGIN := backends/login.c backends/login_send.c backends/login_id.c \
 test_login := $(LOGIN)
 test_login_failure := $(LOGIN)
 test_login_wire := $(LOGIN)
-test_decide := backends/decide.c backends/decide_stages.c \
+DECIDE := backends/decide.c backends/decide_stages.c \
 	backends/decide_balance.c backends/plan.c backends/auth.c \
 	backends/moves.c backends/hook.c backends/module.c \
 	backends/auth_kinds.c backends/table.c backends/table_cache.c \
 	backends/table_value.c backends/farm.c backends/balance.c \
 	backends/route.c backends/region.c backends/geo.c backends/place.c \
-	backends/fileload.c backends/filewatch.c backends/resolve.c $(CONF) \
+	backends/fileload.c backends/filewatch.c backends/faults.c \
+	backends/target.c $(RESOLVE) $(CONF) \
 	proxy/imap/caps.c proxy/imap/quote.c
+test_decide := $(DECIDE)
+test_decide_names := $(DECIDE)
 test_user :=
 test_base64 :=
 test_settings := $(CONF)
@@ -60,8 +68,8 @@ test_stream :=
 test_tlsctx :=
 test_sockets := admin/sockets.c $(CONF) proxy/ipc.c proxy/ipc_codec.c
 test_notify := admin/notify.c
-TABLE := backends/table.c backends/table_cache.c backends/table_value.c \
-	$(CONF)
+TABLE := backends/target.c backends/table.c backends/table_cache.c \
+	backends/table_value.c $(CONF)
 test_table := $(TABLE)
 test_table_store := $(TABLE) backends/table_lmdb.c backends/table_store.c \
 	backends/table_store_build.c backends/filewatch.c

@@ -5,64 +5,18 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <arpa/inet.h>
-#include <ev.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "backends/resolve.h"
+#include "backends/resolve_srv.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/base/settings.h"
-
-/* A name server in the same loop: answers A questions with what the test
- * sets, AAAA questions with nothing. */
-static struct {
-	ev_io io;
-	unsigned short port;
-	unsigned n_asked;
-	unsigned char rcode, n_addrs, last_byte[4];
-	uint32_t ttl;
-	bool is_silent;
-} server;
+#include "tests/unit/dns_play.h"
 
 static struct ev_loop *loop;
 static unsigned n_changed;
-
-static void on_question(struct ev_loop *l, ev_io *io, int revents)
-{
-	unsigned char m[600];
-	struct sockaddr_in from;
-	socklen_t len = sizeof from;
-	ssize_t n = recvfrom(io->fd, m, 512, 0, (struct sockaddr *)&from,
-	    &len);
-
-	(void)l;
-	(void)revents;
-	if (n < 17 || server.is_silent)
-		return;
-	/* RFC 1035, 4.1: header of 12, then the question's name */
-	ssize_t end = 12;
-	while (end < n && m[end])
-		end += m[end] + 1;
-	end += 5;
-	bool is_a = m[end - 4] == 0 && m[end - 3] == 1;
-	m[2] = 0x84;
-	m[3] = server.rcode;
-	m[7] = is_a && !server.rcode ? server.n_addrs : 0;
-	memset(m + 8, 0, 4);
-	for (int i = 0; i < m[7]; i++) {
-		const unsigned char rr[] = { 0xc0, 12, 0, 1, 0, 1, 0, 0,
-			(unsigned char)(server.ttl >> 8),
-			(unsigned char)server.ttl, 0, 4, 192, 0, 2,
-			server.last_byte[i] };
-		memcpy(m + end, rr, sizeof rr);
-		end += (ssize_t)sizeof rr;
-	}
-	server.n_asked += is_a;
-	sendto(io->fd, m, (size_t)end, 0, (struct sockaddr *)&from, len);
-}
 
 static void changed(void *owner)
 {
@@ -91,21 +45,10 @@ static void wait_change(void)
 
 static int setup(void **state)
 {
-	struct sockaddr_in sin = { .sin_family = AF_INET };
-	socklen_t len = sizeof sin;
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-
 	(void)state;
-	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(bind(fd, (struct sockaddr *)&sin, len), 0);
-	getsockname(fd, (struct sockaddr *)&sin, &len);
-	memset(&server, 0, sizeof server);
-	server.port = ntohs(sin.sin_port);
-	server.ttl = 300;
 	n_changed = 0;
 	loop = ev_loop_new(0);
-	ev_io_init(&server.io, on_question, fd, EV_READ);
-	ev_io_start(loop, &server.io);
+	dns_play_begin(loop);
 	log_set_form(LOG_FORMAT_LOGFMT, LOG_LINE_ERROR);
 	return 0;
 }
@@ -113,8 +56,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	ev_io_stop(loop, &server.io);
-	close(server.io.fd);
+	dns_play_end(loop);
 	ev_loop_destroy(loop);
 	return 0;
 }
@@ -122,7 +64,7 @@ static int teardown(void **state)
 static struct resolve *make(void)
 {
 	const struct settings_address address = { "", "127.0.0.1",
-		server.port };
+		dns.port };
 	const struct settings_addresses servers = { &address, 1 };
 	struct err err;
 	struct resolve *r = resolve_new(loop, &servers, 200, changed, NULL,
@@ -135,14 +77,12 @@ static struct resolve *make(void)
 
 static void answer(unsigned n, unsigned char a, unsigned char b)
 {
-	server.n_addrs = (unsigned char)n;
-	server.last_byte[0] = a;
-	server.last_byte[1] = b;
+	dns_play_a("mail.example.net", n, a, b);
 }
 
-static unsigned in_use(const struct resolve_name *n)
+static unsigned first(const struct resolve_name *n)
 {
-	struct addr a = resolve_addr(n, 143);
+	struct addr a = resolve_addr(n, 0, 143);
 
 	assert_int_equal(addr_port(&a), 143);
 	return ntohl(a.v4.sin_addr.s_addr) & 0xff;
@@ -157,13 +97,13 @@ static void test_resolve_numeric_needs_no_server(void **state)
 
 	(void)state;
 	assert_int_equal(resolve_state(v4), RESOLVE_KNOWN);
-	assert_int_equal(in_use(v4), 7);
-	struct addr a = resolve_addr(v6, 993);
+	assert_int_equal(first(v4), 7);
+	struct addr a = resolve_addr(v6, 0, 993);
 	assert_string_equal(addr_text(&a, text), "[2001:db8::1]:993");
 	resolve_unwatch(&v4);
 	resolve_unwatch(&v6);
 	resolve_free(&r);
-	assert_int_equal(server.n_asked, 0);
+	assert_int_equal(dns.n_asked, 0);
 }
 
 static void test_resolve_hosts_file(void **state)
@@ -175,8 +115,8 @@ static void test_resolve_hosts_file(void **state)
 	if (resolve_state(n) == RESOLVE_PENDING)
 		wait_change();
 	assert_int_equal(resolve_state(n), RESOLVE_KNOWN);
-	struct addr a = resolve_addr(n, 143);
-	assert_true(a.sa.sa_family == AF_INET6 || in_use(n) == 1);
+	struct addr a = resolve_addr(n, 0, 143);
+	assert_true(a.sa.sa_family == AF_INET6 || first(n) == 1);
 	resolve_unwatch(&n);
 	resolve_free(&r);
 }
@@ -193,34 +133,11 @@ static void test_resolve_asks_once_for_two(void **state)
 	assert_int_equal(resolve_state(n), RESOLVE_PENDING);
 	wait_change();
 	assert_int_equal(resolve_state(n), RESOLVE_KNOWN);
-	assert_int_equal(in_use(n), 1);
-	assert_int_equal(server.n_asked, 1);
+	assert_int_equal(first(n), 1);
+	assert_int_equal(dns.n_asked, 1);
 	resolve_unwatch(&n);
-	assert_int_equal(in_use(again), 1);
+	assert_int_equal(first(again), 1);
 	resolve_unwatch(&again);
-	resolve_free(&r);
-}
-
-static void test_resolve_fault_takes_the_next(void **state)
-{
-	struct resolve *r = make();
-	struct resolve_name *n = resolve_watch(r, "mail.example.net");
-
-	(void)state;
-	answer(2, 1, 2);
-	wait_change();
-	assert_int_equal(resolve_n_addrs(n), 2);
-	unsigned first = in_use(n);
-	struct addr bad = resolve_addr(n, 143);
-	resolve_fault(n, &bad);
-	assert_int_equal(in_use(n), 3 - first);
-	/* a late report about the other changes nothing */
-	resolve_fault(n, &bad);
-	assert_int_equal(in_use(n), 3 - first);
-	bad = resolve_addr(n, 143);
-	resolve_fault(n, &bad);
-	assert_int_equal(in_use(n), first);
-	resolve_unwatch(&n);
 	resolve_free(&r);
 }
 
@@ -230,17 +147,21 @@ static void test_resolve_follows_the_ttl(void **state)
 	struct resolve_name *n = resolve_watch(r, "mail.example.net");
 
 	(void)state;
-	server.ttl = 1;
+	dns.ttl = 1;
 	answer(1, 1, 0);
 	wait_change();
 	answer(1, 9, 0);
 	wait_change();
-	assert_int_equal(in_use(n), 9);
-	/* what is in use stays so as long as it is named */
+	assert_int_equal(first(n), 9);
 	answer(2, 3, 9);
 	wait_change();
 	assert_int_equal(resolve_n_addrs(n), 2);
-	assert_int_equal(in_use(n), 9);
+	/* the same in another order is no news */
+	unsigned changes = n_changed, asked = dns.n_asked;
+	answer(2, 9, 3);
+	while (dns.n_asked < asked + 2)
+		ev_run(loop, EVRUN_ONCE);
+	assert_int_equal(n_changed, changes);
 	resolve_unwatch(&n);
 	resolve_free(&r);
 }
@@ -251,21 +172,21 @@ static void test_resolve_failure_and_recovery(void **state)
 	struct resolve_name *n = resolve_watch(r, "mail.example.net");
 
 	(void)state;
-	server.rcode = 3;	/* NXDOMAIN */
+	dns.rcode = 3;	/* NXDOMAIN */
 	wait_change();
 	assert_int_equal(resolve_state(n), RESOLVE_FAILED);
-	server.rcode = 0;
-	server.ttl = 1;
+	dns.rcode = 0;
+	dns.ttl = 1;
 	answer(1, 4, 0);
 	wait_change();
 	assert_int_equal(resolve_state(n), RESOLVE_KNOWN);
 	/* stale is better than nothing */
-	server.rcode = 2;	/* SERVFAIL */
-	unsigned asked = server.n_asked;
-	while (server.n_asked == asked)
+	dns.rcode = 2;	/* SERVFAIL */
+	unsigned asked = dns.n_asked;
+	while (dns.n_asked == asked)
 		ev_run(loop, EVRUN_ONCE);
 	assert_int_equal(resolve_state(n), RESOLVE_KNOWN);
-	assert_int_equal(in_use(n), 4);
+	assert_int_equal(first(n), 4);
 	resolve_unwatch(&n);
 	resolve_free(&r);
 }
@@ -277,7 +198,7 @@ static void test_resolve_unwatch_and_free_while_asked(void **state)
 	struct resolve_name *other = resolve_watch(r, "mail2.example.net");
 
 	(void)state;
-	server.is_silent = true;
+	dns.is_silent = true;
 	resolve_unwatch(&n);
 	n = resolve_watch(r, "mail.example.net");
 	assert_int_equal(resolve_state(n), RESOLVE_PENDING);
@@ -291,16 +212,132 @@ static void test_resolve_configure_asks_anew(void **state)
 	struct resolve *r = make();
 	struct resolve_name *n = resolve_watch(r, "mail.example.net");
 	const struct settings_address address = { "", "127.0.0.1",
-		server.port };
+		dns.port };
 	const struct settings_addresses servers = { &address, 1 };
 
 	(void)state;
 	answer(1, 6, 0);
 	assert_true(resolve_configure(r, &servers, 500, NULL));
 	wait_change();
-	assert_int_equal(in_use(n), 6);
+	assert_int_equal(first(n), 6);
 	resolve_unwatch(&n);
 	resolve_free(&r);
+}
+
+static void assert_target(const struct resolve_name *n, size_t i,
+    const char *want)
+{
+	const struct resolve_target *t = resolve_target(n, i);
+	char got[300];
+
+	snprintf(got, sizeof got, "%u %u %u %s", t->priority, t->weight,
+	    t->port, t->host);
+	assert_string_equal(got, want);
+}
+
+#define SRV_NAME "_imap._tcp.example.net"
+
+static void test_resolve_srv(void **state)
+{
+	struct resolve *r = make();
+	struct resolve_name *n = resolve_watch(r, "srv+" SRV_NAME);
+
+	(void)state;
+	dns.ttl = 1;
+	dns_play_srv(SRV_NAME, 20, 0, 143, "spare.example.net");
+	dns_play_srv(SRV_NAME, 10, 60, 993, "Mail2.Example.NET");
+	dns_play_srv(SRV_NAME, 10, 40, 143, "mail1.example.net");
+	dns_play_srv(SRV_NAME, 30, 1, 143, "mail1.example.net");
+	dns_play_srv(SRV_NAME, 10, 1, 0, "nothing.example.net");
+	dns_play_srv(SRV_NAME, 10, 1, 143, "bad name;example.net");
+	wait_change();
+	assert_int_equal(resolve_state(n), RESOLVE_KNOWN);
+	assert_int_equal(resolve_n_targets(n), 3);
+	assert_target(n, 0, "10 40 143 mail1.example.net");
+	assert_target(n, 1, "10 60 993 mail2.example.net");
+	assert_target(n, 2, "20 0 143 spare.example.net");
+	unsigned version = resolve_version(n);
+	/* by its TTL, to others */
+	dns_play_clear(SRV_NAME);
+	dns_play_srv(SRV_NAME, 1, 2, 143, "mail1.example.net");
+	wait_change();
+	assert_int_not_equal(resolve_version(n), version);
+	assert_int_equal(resolve_n_targets(n), 1);
+	assert_target(n, 0, "1 2 143 mail1.example.net");
+	resolve_unwatch(&n);
+	resolve_free(&r);
+}
+
+static void test_resolve_srv_of_no_service(void **state)
+{
+	struct resolve *r = make();
+	struct resolve_name *n = resolve_watch(r, "srv+" SRV_NAME);
+
+	(void)state;
+	dns.ttl = 1;
+	dns_play_srv(SRV_NAME, 1, 2, 143, "mail1.example.net");
+	wait_change();
+	assert_int_equal(resolve_n_targets(n), 1);
+	/* nonsense, and a server that fails, change nothing */
+	dns_play_clear(SRV_NAME);
+	dns_play_srv(SRV_NAME, 1, 2, 0, "mail1.example.net");
+	for (unsigned end = dns.n_asked + 1; dns.n_asked < end;)
+		ev_run(loop, EVRUN_ONCE);
+	dns.rcode = 3;
+	for (unsigned end = dns.n_asked + 1; dns.n_asked < end;)
+		ev_run(loop, EVRUN_ONCE);
+	assert_int_equal(resolve_state(n), RESOLVE_KNOWN);
+	assert_int_equal(resolve_n_targets(n), 1);
+	/* "." does: RFC 2782, Target */
+	dns.rcode = 0;
+	dns_play_clear(SRV_NAME);
+	dns_play_srv(SRV_NAME, 0, 0, 0, "");
+	wait_change();
+	assert_int_equal(resolve_state(n), RESOLVE_KNOWN);
+	assert_int_equal(resolve_n_targets(n), 0);
+	resolve_unwatch(&n);
+	resolve_free(&r);
+}
+
+/* Whatever a name server sends: no more is read than there is. */
+static void test_resolve_srv_damaged(void **state)
+{
+	unsigned char m[300], *p = m, *whole;
+	struct resolve_srv srv;
+
+	(void)state;
+	memset(m, 0, sizeof m);
+	m[5] = m[7] = 1;
+	p = dns_play_put_name(p + 12, SRV_NAME);
+	p = dns_play_put16(dns_play_put16(p, 33), 1);
+	p = dns_play_put16(p, 0xc00c);
+	p = dns_play_put16(dns_play_put16(p, 33), 1);
+	p = dns_play_put16(dns_play_put16(p, 0), 60);
+	unsigned char *size = p;
+	p = dns_play_put16(p + 2, 1);
+	p = dns_play_put16(dns_play_put16(p, 2), 143);
+	p = dns_play_put_name(p, "mail.example.net");
+	dns_play_put16(size, (unsigned)(p - size - 2));
+	size_t n = (size_t)(p - m);
+	assert_true(resolve_srv_parse(m, n, &srv));
+	assert_int_equal(srv.n, 1);
+	assert_int_equal(srv.ttl_s, 60);
+	for (size_t cut = 0; cut < n; cut++) {
+		/* of its own size, for the sanitizer to see */
+		whole = malloc(cut + 1);
+		memcpy(whole, m, cut);
+		assert_false(resolve_srv_parse(whole, cut, &srv));
+		free(whole);
+	}
+	for (size_t at = 0; at < n; at++)
+		for (unsigned bit = 0; bit < 8; bit++) {
+			whole = malloc(n);
+			memcpy(whole, m, n);
+			whole[at] ^= (unsigned char)(1u << bit);
+			(void)resolve_srv_parse(whole, n, &srv);
+			assert_true(srv.n <= 1);
+			free(whole);
+		}
 }
 
 int main(void)
@@ -310,11 +347,13 @@ int main(void)
 		TEST(test_resolve_numeric_needs_no_server),
 		TEST(test_resolve_hosts_file),
 		TEST(test_resolve_asks_once_for_two),
-		TEST(test_resolve_fault_takes_the_next),
 		TEST(test_resolve_follows_the_ttl),
 		TEST(test_resolve_failure_and_recovery),
 		TEST(test_resolve_unwatch_and_free_while_asked),
 		TEST(test_resolve_configure_asks_anew),
+		TEST(test_resolve_srv),
+		TEST(test_resolve_srv_of_no_service),
+		TEST(test_resolve_srv_damaged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
