@@ -104,10 +104,6 @@ static bool check_backend(struct settings *s, const void *section,
 	static const char *const of_tls[] = { "ca", "tls_name", "verify",
 		"certificate", "key", "tls_min_version" };
 
-	if (strpbrk(b->name, "/ "))
-		return settings_fault(s, b, NULL, err, "the name \"%.80s\" "
-		    "has a slash or a space; expected none, since targets of "
-		    "SRV names and lists of backends have them", b->name);
 	if (strcmp(b->address.host, "*") == 0)
 		return settings_fault(s, b, "address", err, "\"%s\" is every "
 		    "address; expected that of one server",

@@ -10,7 +10,8 @@
  * Shapes   a target whose name could not be the name of a host, or that has
  *          port 0, is left out, and so is one that stands there twice. "."
  *          is no target: alone it says that there is no such service.
- * Errors   false: not a whole message, or it says nothing about servers.
+ * Errors   false: not a whole message, or it says nothing about servers; what
+ *          stands in *out then means nothing.
  * Owns     nothing.
  * Thread   any.
  * Source   RFC 2782; RFC 1035, 4.1. c-ares' own parser tells no TTL.

@@ -9,7 +9,7 @@
 #include "backends/resolve.h"
 #include "proxy/base/mem.h"
 
-#define MARK '/'		/* no section's name has it: backends/conf.c */
+#define MARK '/'		/* no section's name has it */
 #define TITLE_MAX 256
 #define WEIGHT_MAX 1000
 #define SRV_WEIGHT_STEP 66	/* 65535 in 0..WEIGHT_MAX */

@@ -269,6 +269,11 @@ void snapshot_put_backend(struct snapshot *s, const struct conf_backend **cp)
 		target_free(s, s->idle);
 }
 
+size_t snapshot_n_targets(const struct snapshot *s)
+{
+	return HASH_COUNT(s->by_name) - s->n_backends;
+}
+
 struct tls_client *snapshot_tls_client(struct snapshot *s,
     const struct conf_backend *conf, struct err *err)
 {

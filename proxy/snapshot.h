@@ -15,6 +15,7 @@
  * Thread   the worker's. tickets must outlive it.
  */
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "proxy/base/str.h"
 
@@ -60,6 +61,9 @@ const struct conf_backend *snapshot_get_backend(struct snapshot *s,
 
 /* *b becomes NULL; NULL is legal. */
 void snapshot_put_backend(struct snapshot *s, const struct conf_backend **b);
+
+/* Targets that are in use, or kept for the next use, which is bounded. */
+size_t snapshot_n_targets(const struct snapshot *s);
 
 /* A region's name as long as the snapshot lives; "" when there is no such. */
 const char *snapshot_region(const struct snapshot *s, struct str name);

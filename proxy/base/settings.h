@@ -113,11 +113,11 @@ enum settings_kind {
 enum settings_flags {
 	SETTINGS_REQUIRED = 1,	/* has no default */
 	SETTINGS_FIXED = 2,	/* a reload does not change it */
-	SETTINGS_SRV = 16,	/* ADDRESS: may be srv+name, of port 0 */
 	SETTINGS_SYSTEM = 4,	/* FILE: "" means the default, which is a file
 				 * of the system and may be missing */
 	SETTINGS_NEGATABLE = 8,	/* STRINGS, NETWORKS, REFS: an element may
 				 * have "!" before it */
+	SETTINGS_SRV = 16,	/* ADDRESS: may be srv+name, of port 0 */
 };
 
 struct settings_choice {

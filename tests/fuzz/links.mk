@@ -14,3 +14,4 @@ fuzz_preauth := proxy/preauth.c proxy/preauth_sasl.c proxy/imap/command.c \
 	proxy/imap/id.c proxy/imap/lex.c proxy/imap/quote.c proxy/imap/sasl.c
 fuzz_request := admin/request.c
 fuzz_auth_http := backends/auth_http_wire.c
+fuzz_resolve_srv := backends/resolve_srv.c

@@ -21,6 +21,8 @@ test_crc32c :=
 RESOLVE := backends/resolve.c backends/resolve_srv.c
 test_resolve := $(RESOLVE)
 test_faults := backends/faults.c
+test_snapshot := proxy/snapshot.c backends/backend_tls.c backends/target.c \
+	$(CONF)
 test_farm := backends/farm.c backends/faults.c backends/target.c \
 	backends/balance.c proxy/imap/caps.c proxy/imap/quote.c $(CONF) \
 	$(RESOLVE)

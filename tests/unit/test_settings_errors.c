@@ -140,6 +140,19 @@ static const struct row {
 	  "t:2: listener b.address: \"[::]:143\" is that of listener a at "
 	  "t:1; expected another" },
 	/* backends, pools, routes */
+	{ "backend h { address = \"srv+_imap._tcp.example.org:143\" }",
+	  "t:1: backend h.address: \"srv+_imap._tcp.example.org:143\" is not "
+	  "an SRV name; expected it without a port, since its targets have "
+	  "their own" },
+	{ "backend h { address = \"srv+example.org\" }",
+	  "t:1: backend h.address: \"srv+example.org\" is not an SRV name; "
+	  "expected one like srv+_imap._tcp.example.org" },
+	{ "backend h { address = \"srv+_imap._tcp\" }",
+	  "t:1: backend h.address: \"srv+_imap._tcp\" is not an SRV name; "
+	  "expected one like srv+_imap._tcp.example.org" },
+	{ "listener a { address = \"srv+_imap._tcp.example.org\" }",
+	  "t:1: listener a.address: \"srv+_imap._tcp.example.org\" is not an "
+	  "address; expected host:port, with an IPv6 address in brackets" },
 	{ "backend h { address = \"*:1\" }",
 	  "t:1: backend h.address: \"*:1\" is every address; expected that of "
 	  "one server" },
