@@ -24,7 +24,10 @@
 
 #define SRV_NAME "_imap._tcp.example.net"
 #define TOGETHER "backend mail { address = \"srv+" SRV_NAME "\" }\n" \
+	"backend one { address = \"192.0.2.9:143\" }\n" \
 	"pool main { backends = { mail } }\n" \
+	"pool plain { backends = { one } }\n" \
+	"route { domain = \"plain.org\"  pool = plain }\n" \
 	"table homes { type = file  path = \"homes\" }\n" \
 	"route { domain = \"table.org\"  table = homes }\n" \
 	"route { pool = main }\n"
@@ -249,7 +252,7 @@ static void test_targets_come_and_go(void **state)
 	dns_play_clear(SRV_NAME);
 	dns_play_srv(SRV_NAME, 10, 10, 143, "m1.example.net");
 	dns_play_srv(SRV_NAME, 10, 10, 143, "m2.example.net");
-	while (farm_n(t.farm) > 2)
+	while (farm_n(t.farm) > 3)
 		ev_run(t.loop, EVRUN_ONCE);
 	assert_int_equal(place_n(t.place), 60);
 	for (unsigned i = 0; i < 60; i++) {
@@ -363,9 +366,9 @@ static void test_tables_name_targets(void **state)
 /* A new control: sessions are told, but the record is not there yet. */
 static void test_sessions_of_an_unknown_record(void **state)
 {
-	struct decide_question q = question(2, "jan@example.org");
+	struct decide_question q = question(2, "jan@plain.org");
 	struct place_session s = { .worker = 1, .session = 1,
-		.user = STR("jan@example.org"),
+		.user = STR("jan@plain.org"),
 		.backend = STR("mail/m2.example.net:143") };
 
 	(void)state;
@@ -376,7 +379,7 @@ static void test_sessions_of_an_unknown_record(void **state)
 	place_take(t.place, &s);
 	ask(&q);
 	assert_int_equal(t.verdict, DECIDE_WAIT);
-	assert_string_equal(who(2, "jan@example.org"),
+	assert_string_equal(who(2, "jan@plain.org"),
 	    "mail/m2.example.net:143");
 	assert_int_equal(t.ended, 0);
 }
