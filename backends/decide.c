@@ -289,7 +289,8 @@ static bool note_failure(struct decide *d, const struct decide_question *q)
 	while (rest.n)
 		last = str_split(rest, ' ', &rest);
 	struct backend *b = farm_find(d->parts.farm, last);
-	return b && backend_fault(b, &q->failed_address);
+	return b && q->failed_address.sa.sa_family != AF_UNSPEC &&
+	    backend_fault(b, &q->failed_address);
 }
 
 static void forget(struct decision *dn)

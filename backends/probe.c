@@ -117,8 +117,13 @@ static void failed(struct one *o)
 {
 	enum login_failure kind = login_failure(&o->login);
 
-	if (kind == LOGIN_FAIL_CONNECT || kind == LOGIN_FAIL_TIMEOUT)
-		(void)backend_fault(o->backend, &o->addr);
+	if ((kind == LOGIN_FAIL_CONNECT || kind == LOGIN_FAIL_TIMEOUT) &&
+	    backend_fault(o->backend, &o->addr)) {
+		/* the farm has logged it */
+		close_all(o);
+		begin_in(o, spread(PROBE_RETRY_MIN_S));
+		return;
+	}
 	failed_as(o, login_failure_word(kind), login_detail(&o->login));
 }
 

@@ -12,8 +12,9 @@
  *
  * Units    seconds.
  * Errors   a probe that fails is logged when the one before had not failed,
- *          and so is the next that succeeds; the address that did not answer
- *          gives way to the backend's next (farm.h). What is known of a
+ *          and so is the next that succeeds. Each asks the next of the
+ *          backend's addresses; where only one of several did not answer,
+ *          that is a fault of the address (farm.h). What is known of a
  *          backend stays known.
  * Owns     its connections, at most PROBES_MAX at once.
  * Thread   the loop's.

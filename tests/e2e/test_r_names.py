@@ -128,6 +128,7 @@ def test_a_dead_address_is_left_out(weir, conf):
         # it counts once, and is asked no more for a while
         assert len(w.lines(event="address_fault")) == 1
         assert len(w.lines(event="backend_failed")) <= 1
+        assert not w.lines(event="probe_failed")
 
 
 def test_targets_are_backends(weir, conf):
