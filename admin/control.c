@@ -417,6 +417,13 @@ static void open_keep(struct control *c, const char *path)
 		log_note(LOG_LINE_ERROR, "state_file", "why", "%s", err.text);
 }
 
+/* Without its database a route by country would be passed over. */
+static void go_on(struct control *c)
+{
+	if (c->is_serving && geo_is_ready(c->geo))
+		decide_go(c->decide);
+}
+
 static bool put_in_force(struct control *c, struct settings *fresh,
     struct err *err)
 {
@@ -434,9 +441,7 @@ static bool put_in_force(struct control *c, struct settings *fresh,
 	    conf_limits(fresh)->sessions_per_address, err);
 	if (is_good)
 		geo_configure(c->geo, conf_geoip(fresh));
-	/* without its database a route by country would be passed over */
-	if (c->is_serving && geo_is_ready(c->geo))
-		decide_go(c->decide);
+	go_on(c);
 	probe_start(c->probe);
 	if (!is_good)
 		return false;
@@ -490,7 +495,11 @@ static void on_names(void *owner)
 	if (!farm_is_outdated(c->farm))
 		return;
 	probe_stop(c->probe);
+	decide_hold(c->decide);
 	decide_update(c->decide);
+	/* a target that comes may be one that the operator has emptied */
+	operator_restore(c);
+	go_on(c);
 	probe_start(c->probe);
 	update_capabilities(c);
 }

@@ -111,7 +111,7 @@ void verb_status(struct call *c)
 
 /* --- backends ------------------------------------------------------------------- */
 
-static json_t *pools_of(const struct settings *s, struct str backend)
+static json_t *pools_of(const struct settings *s, struct str section)
 {
 	json_t *names = json_array();
 	size_t n;
@@ -120,25 +120,23 @@ static json_t *pools_of(const struct settings *s, struct str backend)
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < pools[i]->backends.n; k++)
 			if (str_eq(str_from(pools[i]->backends.v[k]->name),
-			    backend))
+			    section))
 				json_array_append_new(names,
 				    render_string(str_from(pools[i]->name)));
 	return names;
 }
 
-static json_t *address_of(const struct backend *b)
+/* All its addresses, as far as they are known. */
+static json_t *addresses_of(const struct backend *b)
 {
+	json_t *all = json_array();
 	char text[ADDR_TEXT_MAX];
-	struct addr a;
 
-	switch (backend_address(b, &a)) {
-	case RESOLVE_KNOWN:
-		return json_string(addr_text(&a, text));
-	case RESOLVE_PENDING:
-	case RESOLVE_FAILED:
-		break;
+	for (size_t i = 0; i < backend_n_addresses(b); i++) {
+		struct addr a = backend_address_at(b, i);
+		json_array_append_new(all, json_string(addr_text(&a, text)));
 	}
-	return json_null();
+	return all;
 }
 
 /* A row; what is known of a backend's state one day has its column here. */
@@ -150,9 +148,9 @@ static json_t *backend_row(const struct control *c, const struct backend *b)
 	return json_pack("{s:o, s:s, s:o, s:s, s:o, s:i, s:I, s:I, s:o, s:o}",
 	    "name", render_string(name),
 	    "state", backend_wish_word(backend_wish(b)),
-	    "pools", pools_of(c->settings, name),
+	    "pools", pools_of(c->settings, backend_section(b)),
 	    "address", conf->address.text,
-	    "connects_to", address_of(b),
+	    "connects_to", addresses_of(b),
 	    "weight", (int)backend_base_weight(b),
 	    "sessions", (json_int_t)place_n_backend(c->place, name),
 	    "users", (json_int_t)place_n_backend_users(c->place, name),

@@ -23,6 +23,7 @@ struct backend {
 	char *name;
 	const struct conf_backend *conf;
 	struct conf_backend *own;	/* that; NULL: it is the settings' */
+	const char *section;	/* its title */
 	struct resolve_name *host;
 	struct faults faults;
 	unsigned tier;
@@ -129,6 +130,7 @@ static struct backend *backend_configure(struct farm *f,
 	must(!b->is_kept);	/* a section is added once */
 	b->is_kept = true;
 	b->conf = conf;
+	b->section = conf->name;
 	free(b->own);
 	b->own = own;
 	b->host = resolve_watch(f->resolve, conf->address.host);
@@ -166,6 +168,7 @@ static void target_add(struct farm *f, struct section *s,
 	struct backend *b = backend_configure(f, own, own);
 
 	free(name);
+	b->section = s->conf->name;
 	b->tier = tier;
 	s->members[s->n++] = b;
 	if (is_new)
@@ -374,6 +377,11 @@ void farm_common(const struct farm *f, struct buf *out)
 struct str backend_name(const struct backend *b)
 {
 	return str_from(b->name);
+}
+
+struct str backend_section(const struct backend *b)
+{
+	return str_from(b->section);
 }
 
 const struct conf_backend *backend_conf(const struct backend *b)

@@ -81,6 +81,9 @@ bool farm_is_pending_for(const struct farm *f, struct str name);
 void farm_common(const struct farm *f, struct buf *out);
 
 struct str backend_name(const struct backend *b);
+
+/* The title of its section: its name, unless it is a target. */
+struct str backend_section(const struct backend *b);
 const struct conf_backend *backend_conf(const struct backend *b);
 
 /* 0; for targets that serve only when no others of their section do: 1, 2, ...

@@ -13,6 +13,7 @@ import pytest
 from fake.dns import NameServer
 from fake.peer import Peer
 from harness.conf import backend
+from harness.console import ask, weirctl
 from harness.imap import Imap
 from harness.mailweir import PROGRAM
 from harness.procs import wait_until
@@ -226,6 +227,27 @@ def test_a_new_control_keeps_users_at_targets(weir, conf):
             w.wait_log(event="serving", count=2)
             assert login(w, "jan@example.org") == ip
             kept.ok("NOOP")
+            kept.close()
+
+
+def test_operators_see_targets(weir, conf):
+    with servers(2) as peers:
+        port = peers[0].port
+        names = {SRV: record((10, 5, port, 1), (20, 7, port, 2)), **HOSTS,
+                 "imap1.test": IPS[:2]}
+        with NameServer(names) as dns:
+            w = weir(conf(srv_backend(), more=dns_section(dns),
+                          admin="socket = admin.sock"))
+            _, kept = login(w, "jan@example.org", keep=True)
+            first, second = ask(w, "backends")
+            assert first["name"] == f"mail/imap1.test:{port}"
+            assert first["pools"] == ["main"] and first["weight"] == 5
+            assert sorted(first["connects_to"]) == \
+                [f"{ip}:{port}" for ip in IPS[:2]]
+            assert (first["sessions"], second["sessions"]) == (1, 0)
+            done = weirctl(w, "kick", "--backend", first["name"])
+            assert done.returncode == 0, done.stderr
+            assert "BYE" in kept.line()
             kept.close()
 
 
