@@ -3,6 +3,7 @@
 #include "backends/plan.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "backends/balance.h"
 #include "backends/conf.h"
@@ -161,7 +162,9 @@ bool pool_has(const struct pool *p, const struct backend *b)
 
 void pool_begin(struct pool *p)
 {
-	for (size_t i = 0; i < p->n; i++)
+	memset(p->unfit, 0, p->n * sizeof *p->unfit);
+	/* nearly always there is one tier, and nobody to ask for it */
+	for (size_t i = 0; p->n_tiers > 1 && i < p->n; i++)
 		p->unfit[i] = backend_tier(p->members[i]) > 0;
 }
 
