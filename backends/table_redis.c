@@ -53,6 +53,8 @@ struct redis {
 	struct resolve *resolve;	/* the server has a name */
 	struct resolve_name *name;
 	struct addr addr;		/* that of the last attempt */
+	size_t turn;			/* of its addresses: the next after a
+					 * failure */
 	enum stage stage;
 	bool is_failing;		/* the last attempt came to nothing */
 	struct err why;
@@ -129,8 +131,7 @@ static void stay_away(struct redis *r)
 	if (r->delay_s > RETRY_MAX_S)
 		r->delay_s = RETRY_MAX_S;
 	retry_in(r, jitter(r->delay_s));
-	if (r->name)
-		resolve_fault(r->name, &r->addr);
+	r->turn++;
 	fail_waiting(r);
 }
 
@@ -503,7 +504,9 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
 	case RESOLVE_PENDING:
 		break;
 	case RESOLVE_KNOWN:
-		r->addr = resolve_addr(r->name, r->conf->address.port);
+		r->addr = resolve_addr(r->name,
+		    r->turn % resolve_n_addrs(r->name),
+		    r->conf->address.port);
 		open_connection(r);
 		break;
 	case RESOLVE_FAILED:

@@ -75,7 +75,7 @@ TABLE := backends/target.c backends/table.c backends/table_cache.c \
 test_table := $(TABLE)
 test_table_store := $(TABLE) backends/table_lmdb.c backends/table_store.c \
 	backends/table_store_build.c backends/filewatch.c
-test_table_redis := $(TABLE) backends/table_redis.c backends/resolve.c
+test_table_redis := $(TABLE) backends/table_redis.c $(RESOLVE)
 test_table_popmap := backends/table_popmap.c
 TABLE_FILE := $(TABLE) backends/table_file.c backends/table_map.c \
 	backends/table_popmap.c backends/pattern_search.c \
