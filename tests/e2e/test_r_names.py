@@ -249,6 +249,18 @@ def test_operators_see_targets(weir, conf):
             assert done.returncode == 0, done.stderr
             assert "BYE" in kept.line()
             kept.close()
+            # what is wanted of a target holds when it leaves and comes back
+            done = weirctl(w, "maintenance", first["name"])
+            assert done.returncode == 0, done.stderr
+            both = dns.names[SRV]
+            dns.names[SRV] = both[1:]
+            w.wait_log(event="target_left", backend=first["name"])
+            dns.names[SRV] = both
+            w.wait_log(event="target_came", backend=first["name"], count=2)
+            assert [b["state"] for b in ask(w, "backends")] == \
+                ["maintenance", "ready"]
+            wait_until(lambda: login(w, "jan@example.org") == IPS[1],
+                       "the backend that is left", interval=0.2)
 
 
 @pytest.mark.parametrize("tls_name,served", [("", True), ("other.test",
