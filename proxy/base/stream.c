@@ -301,6 +301,14 @@ size_t stream_take_raw(struct stream *s, void *to, size_t n)
 	return n;
 }
 
+/* No event has come since the socket was emptied, and nothing is left inside:
+ * OpenSSL would find out the same for thousands of instructions. */
+bool stream_is_dry(const struct stream *s)
+{
+	return s->is_drained && !s->has_eof && !stream_is_broken(s) &&
+	    !stream_has_input(s);
+}
+
 enum stream_verdict stream_read(struct stream *s, void *to, size_t n,
     size_t *n_out)
 {

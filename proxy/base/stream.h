@@ -173,6 +173,7 @@ void stream_rest_add(struct stream_rest **r, const void *p, size_t n);
 void stream_send_raw(struct stream *s, const void *p, size_t n);
 void stream_batch_raw(struct stream *s, const void *p, size_t n);
 size_t stream_take_raw(struct stream *s, void *to, size_t n);
+bool stream_is_dry(const struct stream *s);
 enum stream_verdict stream_tls_read(struct stream *s, void *to, size_t n,
     size_t *n_out);
 void stream_tls_write(struct stream *s, const void *p, size_t n);

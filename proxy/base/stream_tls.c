@@ -126,6 +126,11 @@ static void forget_errors(void)
 
 enum stream_verdict stream_tls_handshake(struct stream *s, struct err *err)
 {
+	/* only a client has something to say before it has heard anything */
+	bool is_to_begin = !SSL_is_server(s->ssl) && SSL_in_before(s->ssl);
+
+	if (!is_to_begin && stream_is_dry(s))
+		return STREAM_AGAIN;
 	forget_errors();
 	int r = SSL_do_handshake(s->ssl);
 	int why = r == 1 ? SSL_ERROR_NONE : SSL_get_error(s->ssl, r);
@@ -146,6 +151,8 @@ enum stream_verdict stream_tls_read(struct stream *s, void *to, size_t n,
 {
 	*n_out = 0;
 	must(!s->is_handshaking);
+	if (stream_is_dry(s))
+		return STREAM_AGAIN;
 	forget_errors();
 	if (SSL_read_ex(s->ssl, to, n, n_out) == 1)
 		return STREAM_OK;
