@@ -2,10 +2,11 @@
  * Copyright 2026 The Mailweir authors */
 #include "backends/login_id.h"
 
-#include <stdio.h>
+#include <ctype.h>
 
 #include "backends/login.h"
 #include "proxy/base/buf.h"
+#include "proxy/base/digits.h"
 #include "proxy/imap/quote.h"
 
 #define KEY_MAX        30	/* RFC 2971, 3.3 */
@@ -23,26 +24,35 @@ struct writer {
 	bool ok;
 };
 
-static bool is_of(struct str s, size_t max, const char *bytes)
+static bool is_of(struct str s, size_t max, bool (*is_part)(char))
 {
 	if (s.n == 0 || s.n > max)
 		return false;
 	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] == '\0' || !strchr(bytes, s.p[i]))
+		if (!is_part(s.p[i]))
 			return false;
 	return true;
+}
+
+static bool is_ip_char(char c)
+{
+	return isxdigit((unsigned char)c) || c == '.' || c == ':';
 }
 
 /* An address as inet_ntop() writes it. */
 static bool is_ip(struct str s)
 {
-	return is_of(s, 45, "0123456789abcdefABCDEF:.");
+	return is_of(s, 45, is_ip_char);
+}
+
+static bool is_dns_char(char c)
+{
+	return isalnum((unsigned char)c) || c == '-' || c == '_' || c == '.';
 }
 
 static bool is_dns_name(struct str s)
 {
-	if (!is_of(s, DNS_NAME_MAX, "abcdefghijklmnopqrstuvwxyz"
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."))
+	if (!is_of(s, DNS_NAME_MAX, is_dns_char))
 		return false;
 	while (s.n) {
 		struct str label = str_split(s, '.', &s);
@@ -76,12 +86,11 @@ static void put(struct writer *w, struct str key, struct str value)
 
 static void put_number(struct writer *w, struct str key, unsigned number)
 {
-	char digits[16];
+	char digits[DIGITS_MAX], *end = digits + sizeof digits;
+	char *p = digits_put(end, number, 1);
 
-	if (number == 0)
-		return;
-	snprintf(digits, sizeof(digits), "%u", number);
-	put(w, key, str_from(digits));
+	if (number)
+		put(w, key, (struct str){ p, (size_t)(end - p) });
 }
 
 static bool is_repeated(const struct login_id *id, unsigned at)

@@ -23,7 +23,8 @@ _Static_assert((int)CONF_MECHANISM_PLAIN == SASL_PLAIN &&
     (int)CONF_MECHANISM_OAUTHBEARER == SASL_OAUTHBEARER,
     "two lists of mechanisms differ");
 
-#define READ_BYTES 4096
+#define READ_BYTES 1024		/* a client says little before it is in */
+#define IN_SLACK (16 * 1024)
 #define OUT_MAX (128 * 1024)
 
 void frontend_init(struct session *s)
@@ -35,7 +36,7 @@ void frontend_init(struct session *s)
 	s->worker->n_prelogin++;
 	p->tls_cipher = "";
 	p->arena = arena_new(PRELOGIN_ARENA_MAX);
-	buf_init(&p->in, limits->pipelined_bytes + 4 * READ_BYTES);
+	buf_init(&p->in, limits->pipelined_bytes + IN_SLACK);
 	buf_init(&p->out, OUT_MAX);
 }
 

@@ -15,6 +15,7 @@
 #include "backends/login.h"
 #include "proxy/base/addr.h"
 #include "proxy/base/buf.h"
+#include "proxy/base/digits.h"
 #include "proxy/preauth.h"
 #include <uthash.h>
 
@@ -80,7 +81,8 @@ struct prelogin {
 	char failure_text[200];
 	struct login login;
 	struct buf backend_in, backend_out;
-	char session_text[20], client_ip[ADDR_IP_MAX], local_ip[ADDR_IP_MAX];
+	char session_text[DIGITS_HEX];
+	char client_ip[ADDR_IP_MAX], local_ip[ADDR_IP_MAX];
 	struct login_pair pairs[LOGIN_ID_PAIRS_MAX];
 };
 #endif

@@ -21,7 +21,8 @@
 #include "proxy/upstream_request.h"
 #include "proxy/worker.h"
 
-#define READ_BYTES 8192
+#define READ_BYTES 2048		/* more than a read brings, as a rule */
+#define IN_MAX (32 * 1024)
 #define EXCLUDED_MAX 4096
 
 /* --- the limit on an attempt --------------------------------------------- */
@@ -277,7 +278,7 @@ static enum step open_backend(struct session *s)
 	struct prelogin *p = s->prelogin;
 	struct err err = { "" };
 
-	buf_init(&p->backend_in, 4 * READ_BYTES);
+	buf_init(&p->backend_in, IN_MAX);
 	buf_init(&p->backend_out, LOGIN_OUT_MAX);
 	upstream_request_open(s);
 	if (!stream_connect(&s->backend, &p->address, source_of(s), &err))
@@ -402,8 +403,10 @@ static void answer_client(struct session *s)
 	buf_str(&untagged, login_untagged(&p->login));
 	if (preauth_ident(p->preauth)->client_asked_capability)
 		buf_printf(&untagged, "* CAPABILITY %.*s\r\n", STR_ARG(words));
-	buf_printf(&reply, "OK [CAPABILITY %.*s] %.*s", STR_ARG(words),
-	    text.n ? (int)text.n : 9, text.n ? text.p : "Logged in");
+	buf_puts(&reply, "OK [CAPABILITY ");
+	buf_str(&reply, words);
+	buf_puts(&reply, "] ");
+	buf_str(&reply, text.n ? text : STR("Logged in"));
 	preauth_accept(p->preauth, buf_view(&untagged), buf_view(&reply),
 	    &p->out);
 	buf_fini(&caps);

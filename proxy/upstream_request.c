@@ -2,9 +2,8 @@
  * Copyright 2026 The Mailweir authors */
 #include "proxy/upstream_request.h"
 
-#include <stdio.h>
-
 #include "backends/conf.h"
+#include "proxy/base/digits.h"
 #include "proxy/base/mem.h"
 #include "proxy/prelogin.h"
 #include "proxy/proxyline.h"
@@ -67,11 +66,10 @@ static void fill_id(struct session *s, struct login_id *id)
 	struct prelogin *p = s->prelogin;
 
 	upstream_find_local_address(s);
-	snprintf(p->session_text, sizeof p->session_text, "%016llx",
-	    (unsigned long long)s->id);
+	digits_hex(p->session_text, s->id);
 	*id = (struct login_id){
 		.send = true,
-		.session_id = str_from(p->session_text),
+		.session_id = { p->session_text, DIGITS_HEX },
 		.client_ip = str_from(addr_ip(&s->client_addr, p->client_ip)),
 		.client_port = (uint16_t)addr_port(&s->client_addr),
 		.connected_ip = str_from(addr_ip(&s->prelogin->local_addr, p->local_ip)),
@@ -139,8 +137,7 @@ bool upstream_request_header(struct session *s, struct buf *out)
 	if (s->chosen->client_info != CONF_CLIENT_INFO_PROXY_V2)
 		return true;
 	upstream_find_local_address(s);
-	snprintf(s->prelogin->session_text, sizeof s->prelogin->session_text,
-	    "%016llx", (unsigned long long)s->id);
+	digits_hex(s->prelogin->session_text, s->id);
 	bool has_tls = stream_is_tls(&s->client);
 	bool has_name = s->prelogin->external[0];
 	struct proxyline line = {
@@ -148,7 +145,7 @@ bool upstream_request_header(struct session *s, struct buf *out)
 		.source = s->client_addr,
 		.destination = s->prelogin->local_addr,
 		.authority = str_from(s->prelogin->server_name),
-		.unique_id = str_from(s->prelogin->session_text),
+		.unique_id = { s->prelogin->session_text, DIGITS_HEX },
 		.tls = {
 			.is_on = has_tls || s->has_proxied_tls,
 			.has_cert = has_name,

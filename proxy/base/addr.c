@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "proxy/base/digits.h"
+
 static const void *ip_bytes(const struct addr *a, size_t *n_out)
 {
 	if (a->sa.sa_family == AF_INET) {
@@ -136,11 +138,34 @@ bool addr_parse(struct addr *out, struct str text)
 	return true;
 }
 
+/* "192.0.2.1" backwards from end, like digits_put(). */
+static char *put_v4(char *end, const uint8_t *ip)
+{
+	char *p = end;
+
+	for (int i = 3; i >= 0; i--) {
+		p = digits_put(p, ip[i], 1);
+		if (i > 0)
+			*--p = '.';
+	}
+	return p;
+}
+
+/* The text that begins at from and ends with the NUL before end. */
+static const char *copy_text(char *to, const char *from, const char *end)
+{
+	memcpy(to, from, (size_t)(end - from));
+	return to;
+}
+
 const char *addr_ip(const struct addr *a, char to[ADDR_IP_MAX])
 {
+	char text[ADDR_IP_MAX] = "", *end = text + sizeof text;
 	size_t n;
 	const void *ip = ip_bytes(a, &n);
 
+	if (n == 4)
+		return copy_text(to, put_v4(end - 1, ip), end);
 	if (n == 0 || !inet_ntop(a->sa.sa_family, ip, to, ADDR_IP_MAX))
 		snprintf(to, ADDR_IP_MAX, "none");
 	return to;
@@ -148,15 +173,21 @@ const char *addr_ip(const struct addr *a, char to[ADDR_IP_MAX])
 
 const char *addr_text(const struct addr *a, char to[ADDR_TEXT_MAX])
 {
-	char ip[ADDR_IP_MAX];
+	char text[ADDR_TEXT_MAX] = "", *end = text + sizeof text;
+	char *p = digits_put(end - 1, addr_port(a), 1);
+	size_t n;
+	const void *ip = ip_bytes(a, &n);
 
-	addr_ip(a, ip);
-	if (a->sa.sa_family == AF_UNSPEC)
-		snprintf(to, ADDR_TEXT_MAX, "none");
-	else
-		snprintf(to, ADDR_TEXT_MAX,
-		    a->sa.sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip,
-		    addr_port(a));
+	*--p = ':';
+	if (n == 4)
+		return copy_text(to, put_v4(p, ip), end);
+	if (n == 0)
+		return addr_ip(a, to);
+	to[0] = '[';
+	addr_ip(a, to + 1);
+	size_t used = strlen(to);
+	to[used++] = ']';
+	copy_text(to + used, p, end);
 	return to;
 }
 

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/base/digits.h"
 #include "proxy/base/err.h"
 
 static struct {
@@ -203,13 +204,17 @@ static bool is_plain(struct str v)
 
 void log_str(struct log_line *l, const char *key, struct str v)
 {
-	bool quote = out.format == LOG_FORMAT_JSON || !is_plain(v);
+	bool is_bare = is_plain(v);
+	bool quote = out.format == LOG_FORMAT_JSON || !is_bare;
 
 	if (!put_key(l, key, 1))
 		return;
 	if (quote)
 		put(l, "\"", 1);
-	put_escaped(l, v);
+	if (is_bare && v.n <= LOG_VALUE_MAX && has_room(l, v.n + ESCAPE_MAX))
+		put(l, v.p, v.n);
+	else
+		put_escaped(l, v);
 	if (quote)
 		put(l, "\"", 1);
 }
@@ -217,19 +222,6 @@ void log_str(struct log_line *l, const char *key, struct str v)
 void log_text(struct log_line *l, const char *key, const char *value)
 {
 	log_str(l, key, str_from(value));
-}
-
-/* printf() is too dear for what stands in every line. Writes the digits in
- * front of end, least of them at the least, and returns where they begin. */
-static char *digits(char *end, uint64_t value, size_t least)
-{
-	char *p = end;
-
-	while (value || (size_t)(end - p) < least) {
-		*--p = (char)('0' + value % 10);
-		value /= 10;
-	}
-	return p;
 }
 
 static void put_number(struct log_line *l, const char *key, const char *p,
@@ -245,17 +237,17 @@ void log_u64(struct log_line *l, const char *key, uint64_t value)
 {
 	char text[24], *end = text + sizeof text;
 
-	put_number(l, key, digits(end, value, 1), end);
+	put_number(l, key, digits_put(end, value, 1), end);
 }
 
 void log_seconds(struct log_line *l, const char *key, double seconds)
 {
 	uint64_t ms = seconds < 0 ? 0 : (uint64_t)(seconds * 1000 + 0.5);
 	char text[32], *end = text + sizeof text;
-	char *p = digits(end, ms % 1000, 3);
+	char *p = digits_put(end, ms % 1000, 3);
 
 	*--p = '.';
-	put_number(l, key, digits(p, ms / 1000, 1), end);
+	put_number(l, key, digits_put(p, ms / 1000, 1), end);
 }
 
 void log_addr(struct log_line *l, const char *key, const struct addr *a)
@@ -267,10 +259,9 @@ void log_addr(struct log_line *l, const char *key, const struct addr *a)
 
 void log_session(struct log_line *l, uint64_t id)
 {
-	char text[16];
+	char text[DIGITS_HEX];
 
-	for (size_t i = sizeof text; i-- > 0; id >>= 4)
-		text[i] = "0123456789abcdef"[id & 15];
+	digits_hex(text, id);
 	log_str(l, "s", (struct str){ text, sizeof text });
 }
 
@@ -279,7 +270,7 @@ static void put_time(struct log_line *l)
 	static time_t last;
 	static char date[24];
 	struct timespec now;
-	char ms[8];
+	char ms[] = ".000Z";
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (now.tv_sec != last || !date[0]) {
@@ -289,7 +280,7 @@ static void put_time(struct log_line *l)
 		strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
 	}
 	puts_line(l, date);
-	snprintf(ms, sizeof ms, ".%03dZ", (int)(now.tv_nsec / 1000000));
+	digits_put(ms + 4, (uint64_t)now.tv_nsec / 1000000, 3);
 	puts_line(l, ms);
 }
 

@@ -2,25 +2,15 @@
  * Copyright 2026 The Mailweir authors */
 #include "proxy/imap/lex.h"
 
-/*
- * ATOM-CHAR     = <any CHAR except atom-specials>
- * atom-specials = "(" / ")" / "{" / SP / CTL / list-wildcards /
- *                 quoted-specials / resp-specials
- */
-static bool is_atom_char(char c)
-{
-	return c > ' ' && c < 0x7f && !strchr("(){%*\"\\]", c);
-}
-
 /* ASTRING-CHAR = ATOM-CHAR / resp-specials */
 static bool is_tag_char(char c)
 {
-	return (is_atom_char(c) || c == ']') && c != '+';
+	return (lex_is_atom_char(c) || c == ']') && c != '+';
 }
 
 static bool is_astring_char(char c)
 {
-	return is_atom_char(c) || c == ']' || c == '%' || c == '*';
+	return lex_is_atom_char(c) || c == ']' || c == '%' || c == '*';
 }
 
 static bool take_while(struct lex *l, bool (*is_part)(char), struct str *out)
@@ -40,7 +30,7 @@ bool lex_tag(struct lex *l, struct str *tag_out)
 
 bool lex_atom(struct lex *l, struct str *atom_out)
 {
-	return take_while(l, is_atom_char, atom_out);
+	return take_while(l, lex_is_atom_char, atom_out);
 }
 
 /*

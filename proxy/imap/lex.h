@@ -27,6 +27,27 @@ struct lex {
 	char *at, *end;
 };
 
+/*
+ * ATOM-CHAR     = <any CHAR except atom-specials>
+ * atom-specials = "(" / ")" / "{" / SP / CTL / list-wildcards /
+ *                 quoted-specials / resp-specials
+ */
+static inline bool lex_is_atom_char(char c)
+{
+	switch (c) {
+	case '(':
+	case ')':
+	case '{':
+	case '%':
+	case '*':
+	case '"':
+	case '\\':
+	case ']':
+		return false;
+	}
+	return c > ' ' && c < 0x7f;
+}
+
 bool lex_tag(struct lex *l, struct str *tag_out);
 bool lex_atom(struct lex *l, struct str *atom_out);
 

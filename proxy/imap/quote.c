@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "proxy/base/err.h"
+#include "proxy/imap/lex.h"
 
 enum quote_form quote_form(struct str s)
 {
@@ -21,23 +22,16 @@ enum quote_form quote_form(struct str s)
 	return form;
 }
 
-/* ATOM-CHAR       = <any CHAR except atom-specials>
- * atom-specials   = "(" / ")" / "{" / SP / CTL / list-wildcards /
- *                   quoted-specials / resp-specials
- *
- * Also kept out: "~" and "+" at the front, where old servers take them for a
+/* Also kept out: "~" and "+" at the front, where old servers take them for a
  * literal8 or a continuation. */
 bool quote_is_atom(struct str s)
 {
 	if (s.n == 0 || str_ieq(s, STR("NIL")) ||
 	    s.p[0] == '~' || s.p[0] == '+')
 		return false;
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-
-		if (c <= ' ' || c >= 0x7f || strchr("(){%*\"\\]", c))
+	for (size_t i = 0; i < s.n; i++)
+		if (!lex_is_atom_char(s.p[i]))
 			return false;
-	}
 	return true;
 }
 

@@ -2,6 +2,8 @@
  * Copyright 2026 The Mailweir authors */
 #include "proxy/imap/reply.h"
 
+#include "proxy/imap/lex.h"
+
 /* Takes the word up to the next space from *rest, and the space. */
 static struct str take_word(struct str *rest)
 {
@@ -12,12 +14,10 @@ static struct str take_word(struct str *rest)
  * controls and 8-bit bytes */
 static bool is_tag(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-
-		if (c <= ' ' || c >= 0x7f || strchr("(){%*\"\\+", c))
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] == '+' ||
+		    (!lex_is_atom_char(s.p[i]) && s.p[i] != ']'))
 			return false;
-	}
 	return s.n > 0;
 }
 
