@@ -704,28 +704,45 @@ static void test_tlsctx_client_refuses_bad_material(void **state)
 	assert_non_null(strstr(err.text, "backend b1: "));
 }
 
+/* How many certificates a client is shown. */
+static int chain_length(const struct tls_pair *pair)
+{
+	struct tls_server *s = server_new(pair, 1);
+	struct tls_peer peer = peer_of("one.example");
+	struct tls_client *c = client_new(&peer);
+	struct play p;
+
+	play_open(&p, 0);
+	play_tls(&p, c, s);
+	play_handshake(&p);
+	assert_true(p.client.is_ready);
+	int n = sk_X509_num(SSL_get_peer_cert_chain(p.client.stream.ssl));
+	play_close(&p);
+	tls_client_free(&c);
+	tls_server_free(&s);
+	return n;
+}
+
 static void test_tlsctx_sends_the_chain(void **state)
 {
 	char *both = mem_printf("%.*s%.*s", STR_ARG(one.pem),
 	    STR_ARG(ca.pem));
 	struct tls_pair pair = pair_of(&one);
-	pair.certificate = str_from(both);
-	struct tls_server *s = server_new(&pair, 1);
-	struct tls_peer peer = peer_of("one.example");
-	struct tls_client *c = client_new(&peer);
-	struct play p;
 
 	(void)state;
-	play_open(&p, 0);
-	play_tls(&p, c, s);
-	play_handshake(&p);
-	assert_true(p.client.is_ready);
-	assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(
-	    p.client.stream.ssl)), 2);
-	play_close(&p);
-	tls_client_free(&c);
-	tls_server_free(&s);
+	pair.certificate = str_from(both);
+	assert_int_equal(chain_length(&pair), 2);
 	free(both);
+}
+
+/* A CA that clients are verified by is no part of the server's own chain. */
+static void test_tlsctx_sends_no_more_than_the_file(void **state)
+{
+	struct tls_pair pair = pair_of(&one);
+
+	(void)state;
+	pair.client_ca = ca.pem;
+	assert_int_equal(chain_length(&pair), 1);
 }
 
 int main(void)
@@ -750,6 +767,7 @@ int main(void)
 		T(test_tlsctx_refuses_bad_material),
 		T(test_tlsctx_client_refuses_bad_material),
 		T(test_tlsctx_sends_the_chain),
+		T(test_tlsctx_sends_no_more_than_the_file),
 	};
 
 	return cmocka_run_group_tests(tests, setup_all, teardown_all);
