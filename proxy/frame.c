@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "proxy/base/err.h"
 #include "proxy/base/str.h"
 
 /* Each session has one: it may not grow unseen. */
@@ -621,6 +622,20 @@ void frame_feed(struct frame *f, enum frame_side side, const char *p,
 		p += used;
 		n -= used;
 	}
+}
+
+uint64_t frame_literal_left(const struct frame *f, enum frame_side side)
+{
+	/* what it is, the backend's answer may change */
+	if (f->is_opaque || (side == FRAME_CLIENT && f->is_pending))
+		return 0;
+	return f->line[side].literal;
+}
+
+void frame_pass(struct frame *f, enum frame_side side, uint64_t n)
+{
+	must(n <= f->line[side].literal);
+	f->line[side].literal -= n;
 }
 
 bool frame_at_line_start(const struct frame *f, enum frame_side side)

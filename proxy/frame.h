@@ -90,6 +90,11 @@ void frame_init(struct frame *f);
 void frame_feed(struct frame *f, enum frame_side side, const char *p,
     size_t n);
 
+/* Bytes of the literal under way that are still to come: they may be relayed
+ * without being fed, and then be told to frame_pass(). 0: what comes is fed. */
+uint64_t frame_literal_left(const struct frame *f, enum frame_side side);
+void frame_pass(struct frame *f, enum frame_side side, uint64_t n);
+
 /* False in a line, in a literal, between the parts of a command, and while a
  * literal waits for the backend's leave. */
 bool frame_at_line_start(const struct frame *f, enum frame_side side);

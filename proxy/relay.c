@@ -16,6 +16,7 @@
 /* Reads in one turn; what a stream has already taken in does not count, since
  * no event would come for it. */
 #define READS_MAX 16
+#define WAYS_MAX 8	/* changes between copying and splicing in one turn */
 #define PRIORITY 1	/* before handshakes */
 
 static void feed(struct session *s, enum frame_side side, const void *p,
@@ -88,6 +89,10 @@ enum stream_verdict relay_copy(struct session *s, enum frame_side side)
 		feed(s, side, scratch, n);
 		stream_write(to, scratch, n);
 		relay_touch(s);
+		if (relay_splice_suits(s, side)) {
+			(void)stream_flush(to);
+			return STREAM_OK;
+		}
 	}
 	(void)stream_flush(to);
 	return STREAM_AGAIN;
@@ -127,11 +132,16 @@ bool relay_may_end(const struct session *s)
 	    frame_is_safe(&s->frame);
 }
 
+/* A long literal begins in what was copied, and ends before what is copied
+ * again. */
 static enum stream_verdict move(struct session *s, enum frame_side side)
 {
-	if (s->is_opaque && relay_splice_is_possible(s))
-		return relay_splice(s, side);
-	return relay_copy(s, side);
+	enum stream_verdict v = STREAM_OK;
+
+	for (int i = 0; i < WAYS_MAX && v == STREAM_OK; i++)
+		v = relay_splice_suits(s, side) ? relay_splice(s, side) :
+		    relay_copy(s, side);
+	return v;
 }
 
 enum step relay_run(struct session *s)

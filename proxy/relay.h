@@ -31,7 +31,8 @@ void relay_begin(struct session *s, const struct buf *answer,
     const struct buf *from_backend, const struct buf *from_client);
 enum step relay_run(struct session *s);
 
-/* For relay_splice: the session is alive; and the way through memory. */
+/* For relay_splice: the session is alive; and the way through memory. OK: what
+ * comes next is better spliced. */
 void relay_touch(struct session *s);
 enum stream_verdict relay_copy(struct session *s, enum frame_side side);
 

@@ -60,17 +60,42 @@ static void pipe_give_back(struct worker *w, struct pipe *p)
 	*p = (struct pipe){ 0 };
 }
 
-bool relay_splice_is_possible(const struct session *s)
+/* How many of the next bytes nobody has to see. */
+static uint64_t unseen(const struct session *s, enum frame_side side)
 {
-	return !s->client.ssl && !s->backend.ssl &&
-	    !stream_has_input(&s->client) && !stream_has_input(&s->backend);
+	return s->is_opaque ? UINT64_MAX : frame_literal_left(&s->frame, side);
 }
 
-static enum stream_verdict fill(struct stream *from, struct pipe *p)
+bool relay_splice_suits(const struct session *s, enum frame_side side)
 {
+	const struct stream *from =
+	    side == FRAME_CLIENT ? &s->client : &s->backend;
+
+	if (s->client.ssl || s->backend.ssl)
+		return false;
+	if (s->pipes && s->pipes->side[side].n)
+		return true;
+	return unseen(s, side) >= SPLICE_BYTES && !from->is_drained &&
+	    !stream_has_input(from);
+}
+
+static void count(struct session *s, enum frame_side side, size_t n)
+{
+	*(side == FRAME_CLIENT ? &s->c2b_bytes : &s->b2c_bytes) += n;
+	if (!s->is_opaque)
+		frame_pass(&s->frame, side, n);
+	relay_touch(s);
+}
+
+/* At most so many bytes. */
+static enum stream_verdict fill(struct stream *from, struct pipe *p,
+    uint64_t most)
+{
+	size_t want = most < SPLICE_BYTES ? (size_t)most : SPLICE_BYTES;
+
 	for (;;) {
-		ssize_t n = splice(from->io.fd, NULL, p->write_fd, NULL,
-		    SPLICE_BYTES, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+		ssize_t n = splice(from->io.fd, NULL, p->write_fd, NULL, want,
+		    SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 		if (n > 0) {
 			p->n += (size_t)n;
 			return STREAM_OK;
@@ -79,8 +104,10 @@ static enum stream_verdict fill(struct stream *from, struct pipe *p)
 			from->has_eof = true;
 			return STREAM_EOF;
 		}
-		if (errno == EAGAIN)
+		if (errno == EAGAIN) {
+			from->is_drained = true;
 			return STREAM_AGAIN;
+		}
 		if (errno != EINTR) {
 			from->error = errno;
 			return STREAM_FAILED;
@@ -118,13 +145,13 @@ static enum stream_verdict run(struct session *s, enum frame_side side,
 			break;
 		if (from->has_eof)
 			return STREAM_EOF;
-		size_t before = p->n;
-		enum stream_verdict v = fill(from, p);
+		uint64_t most = unseen(s, side);
+		if (most == 0)
+			return STREAM_OK;
+		enum stream_verdict v = fill(from, p, most);
 		if (v != STREAM_OK)
 			return v;
-		*(side == FRAME_CLIENT ? &s->c2b_bytes : &s->b2c_bytes) +=
-		    p->n - before;
-		relay_touch(s);
+		count(s, side, p->n);
 	}
 	return STREAM_AGAIN;
 }

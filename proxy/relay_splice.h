@@ -5,8 +5,9 @@
 /*
  * relay_splice - the pump without a copy: socket to pipe to socket
  *
- * For relay.mode = opaque where both legs are plain. A session has a pipe for
- * a direction only while bytes wait in it; empty pipes are the worker's, for
+ * For two plain legs: with relay.mode = opaque all that is relayed, with
+ * framed the literals that are long enough. A session has a pipe for a
+ * direction only while bytes wait in it; empty pipes are the worker's, for
  * whoever needs one next.
  *
  * Errors   without a pipe (descriptors have run out) the caller copies.
@@ -17,10 +18,11 @@
 
 struct relay_pipes;
 
-/* Both legs are plain and nothing of them waits in user memory. */
-bool relay_splice_is_possible(const struct session *s);
+/* Is it the better way for what comes next of this side? While its bytes wait
+ * in a pipe, it is the only one. */
+bool relay_splice_suits(const struct session *s, enum frame_side side);
 
-/* As relay.c's pump. */
+/* As relay_copy(). */
 enum stream_verdict relay_splice(struct session *s, enum frame_side side);
 
 /* Does the receiver of this side's bytes take none now? */

@@ -79,7 +79,7 @@ struct session {
 	const char *region;		/* the client's, of snapshot; or "" */
 	double accepted_at, login_at, active_at;
 	uint64_t c2b_bytes, b2c_bytes;	/* relayed */
-	struct relay_pipes *pipes;	/* opaque mode between plain legs */
+	struct relay_pipes *pipes;	/* between plain legs */
 	struct frame frame;
 };
 

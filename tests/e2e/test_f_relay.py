@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import random
+import signal
 import socket
 import ssl
 import struct
@@ -447,6 +448,32 @@ def test_splice_carries(plain_both):
             ticks = sum(map(int, f.read().rpartition(")")[2].split()[11:13]))
         if not WRAP and not sanitized():
             assert ticks / os.sysconf("SC_CLK_TCK") < 1.0
+
+
+def test_a_spliced_literal_is_followed(plain_both):
+    """Framed, both legs plain: behind literals that nobody has looked into
+    the relay still knows where lines end."""
+    size = 3 << 20
+
+    def fetch(c, tag, _):
+        for data in noise(size), noise(70000), b"":
+            c.send(b"* 1 FETCH (BODY[] {%d}\r\n" % len(data))
+            c.send(data + b")\r\n")
+        c.reply(tag, "OK done")
+
+    def script(c):
+        c.greet()
+        c.login()
+        c.serve({"FETCH": fetch})
+
+    with Peer(script) as peer:
+        w = plain_both(peer, "framed")
+        with session(w, tls=False) as c:
+            for _ in range(3):
+                c.ok("FETCH 1 BODY[]")
+            w.signal(signal.SIGTERM)
+            assert c.eof().startswith(b"* BYE")
+        w.stop()
 
 
 @pytest.mark.parametrize("kind", ["rubbish", "unbalanced", "longline"])

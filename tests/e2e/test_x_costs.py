@@ -99,6 +99,15 @@ def test_calls_of_a_mebibyte(w, tmp):
     assert sum(counts.values()) / 8 <= 130, counts
 
 
+def test_a_plain_literal_is_not_copied(w, tmp):
+    """Between two legs without TLS: all but its beginning and its end."""
+    with Imap(w.imap) as c:
+        c.login("jan")
+        with calls_of(w, tmp) as counts:
+            c.ok("FETCH 1 BODY[]")
+    assert counts["recvfrom"] <= 30 and counts["splice"] > 30, counts
+
+
 def live_blocks(place, pid):
     return struct.unpack("l", (place / str(pid)).read_bytes())[0]
 

@@ -53,9 +53,26 @@ static const char *places(const struct frame *f)
 	return text;
 }
 
+/* Shows the frame up to k bytes, or passes it by with those of a literal;
+ * returns how many. */
+static size_t feed(struct frame *f, const struct step *step, struct str left,
+    size_t k, bool passes_literals)
+{
+	uint64_t literal = frame_literal_left(f, step->side);
+
+	if (!passes_literals || literal == 0) {
+		frame_feed(f, step->side, left.p, k);
+		return k;
+	}
+	if (literal < k)
+		k = (size_t)literal;
+	frame_pass(f, step->side, k);
+	return k;
+}
+
 /* most: 0 for whole steps; 1 for single bytes; else chunks of 1 to most. */
 static void run_split(const char *name, const struct step *steps, size_t n,
-    size_t most)
+    size_t most, bool passes_literals)
 {
 	struct frame f;
 
@@ -66,8 +83,8 @@ static void run_split(const char *name, const struct step *steps, size_t n,
 			size_t k = most == 0 ? left.n :
 			    1 + (size_t)rand() % most;
 			k = k < left.n ? k : left.n;
-			frame_feed(&f, steps[i].side, left.p, k);
-			left = str_skip(left, k);
+			left = str_skip(left, feed(&f, &steps[i], left, k,
+			    passes_literals));
 		}
 		const char *got = places(&f);
 		/* the number in flight is beside the point once opaque */
@@ -82,10 +99,12 @@ static void run_split(const char *name, const struct step *steps, size_t n,
 
 static void run(const char *name, const struct step *steps, size_t n)
 {
-	run_split(name, steps, n, 0);
-	run_split(name, steps, n, 1);
-	for (int i = 0; i < 300; i++)
-		run_split(name, steps, n, 2 + (size_t)i);
+	for (int passes = 0; passes < 2; passes++) {
+		run_split(name, steps, n, 0, passes);
+		run_split(name, steps, n, 1, passes);
+		for (int i = 0; i < 300; i++)
+			run_split(name, steps, n, 2 + (size_t)i, passes);
+	}
 }
 
 #define RUN(...) do { \
@@ -384,6 +403,28 @@ static void test_frame_literal_length(void **state)
 	RUN(C("a1 X {00000000000000000000000000000005+}\r\n", "o"));
 }
 
+static void test_frame_tells_of_literals(void **state)
+{
+	static const char fetch[] = "* 1 FETCH (BODY[] {90000}\r\nabc";
+	static const char append[] = "a APPEND x {5}\r\n";
+	struct frame f;
+
+	(void)state;
+	frame_init(&f);
+	assert_int_equal(frame_literal_left(&f, FRAME_BACKEND), 0);
+	frame_feed(&f, FRAME_BACKEND, fetch, sizeof fetch - 1);
+	assert_int_equal(frame_literal_left(&f, FRAME_BACKEND), 89997);
+	frame_pass(&f, FRAME_BACKEND, 89000);
+	assert_int_equal(frame_literal_left(&f, FRAME_BACKEND), 997);
+	assert_int_equal(frame_literal_left(&f, FRAME_CLIENT), 0);
+	/* until the backend has said "+", it may become a command */
+	frame_feed(&f, FRAME_CLIENT, append, sizeof append - 1);
+	assert_int_equal(frame_literal_left(&f, FRAME_CLIENT), 0);
+	frame_pass(&f, FRAME_BACKEND, 997);
+	frame_feed(&f, FRAME_BACKEND, ")\r\n+ go on\r\n", 12);
+	assert_int_equal(frame_literal_left(&f, FRAME_CLIENT), 5);
+}
+
 static void test_frame_compress(void **state)
 {
 	(void)state;
@@ -520,6 +561,7 @@ int main(void)
 		cmocka_unit_test(test_frame_fetch),
 		cmocka_unit_test(test_frame_text_is_no_literal),
 		cmocka_unit_test(test_frame_literal_length),
+		cmocka_unit_test(test_frame_tells_of_literals),
 		cmocka_unit_test(test_frame_compress),
 		cmocka_unit_test(test_frame_authenticate_refused),
 		cmocka_unit_test(test_frame_bad_client),
