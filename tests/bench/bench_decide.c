@@ -6,13 +6,15 @@
  *	decide   the stages alone: canonical name, routes, hash, lease
  *	control  a real control process behind a socket, this one being its
  *	         worker: DECIDE -> GRANT, RELEASE, with so many in flight
+ *	paced    the same, 1,000 questions a second: how long an answer takes
  *
- * CPU times are of this process and of control.
+ * CPU times are of this process and of control. With the argument "json" it
+ * prints one line for run.py: what the targets speak of.
  */
 #include <ev.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -34,6 +36,8 @@
 
 #define USERS 100000
 #define QUESTIONS 300000
+#define PACE 1000		/* questions a second */
+#define PACED_S 4
 
 static double seconds(void)
 {
@@ -43,13 +47,12 @@ static double seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static double cpu_seconds(int who)
+static double cpu_seconds(clockid_t clock)
 {
-	struct rusage u;
+	struct timespec t;
 
-	getrusage(who, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-	    (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+	clock_gettime(clock, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* Nobody listens where the backends are said to be: control's probes fail at
@@ -145,21 +148,42 @@ static void bench_decide(unsigned n_backends)
 static struct {
 	struct ev_loop *loop;
 	struct link *parent, *worker;
-	unsigned n_asked, n_answered;
+	pid_t pid;
+	clockid_t clock;	/* control's CPU time */
+	unsigned n_asked, n_answered, n_questions;
+	bool is_paced;		/* else the next question follows an answer */
+	double start;
+	double asked_at[QUESTIONS], took[QUESTIONS];
 } t;
+
+struct figures {
+	double per_second, own_us, control_us, p50_us, p99_us;
+};
 
 static void ask(void)
 {
 	char name[40];
 
-	if (t.n_asked == QUESTIONS)
+	if (t.n_asked == t.n_questions)
 		return;
+	t.asked_at[t.n_asked] = seconds();
 	link_send_decide(t.worker, &(struct msg_decide){
 	    .question = t.n_asked, .session = t.n_asked,
 	    .user = user_name(name, t.n_asked), .mechanism = STR("PLAIN"),
 	    .client_address = STR("192.0.2.1:4711"),
 	    .listener = STR("imaps"), .tls = true });
 	t.n_asked++;
+}
+
+static void on_grant(const struct msg_grant *g)
+{
+	t.took[t.n_answered] = seconds() - t.asked_at[g->question];
+	link_send_release(t.worker, &(struct msg_release){
+	    .session = g->question });
+	if (!t.is_paced)
+		ask();
+	if (++t.n_answered == t.n_questions)
+		ev_break(t.loop, EVBREAK_ALL);
 }
 
 static void on_message(void *owner, struct link *l, const struct msg *m)
@@ -169,11 +193,7 @@ static void on_message(void *owner, struct link *l, const struct msg *m)
 		link_send_synced(l, &(struct msg_synced){ 0 });
 		ev_break(t.loop, EVBREAK_ALL);
 	} else if (m->type == MSG_GRANT) {
-		link_send_release(l, &(struct msg_release){
-		    .session = m->grant.question });
-		ask();
-		if (++t.n_answered == QUESTIONS)
-			ev_break(t.loop, EVBREAK_ALL);
+		on_grant(&m->grant);
 	} else if (m->type == MSG_FAILED || m->type == MSG_REFUSE ||
 	    m->type == MSG_WAIT) {
 		die("not granted: %s", msg_name(m->type));
@@ -187,7 +207,8 @@ static void on_closed(void *owner, struct link *l, const struct err *why)
 	die("control is gone: %s", why->text);
 }
 
-static void bench_control(unsigned n_backends, unsigned in_flight)
+/* Until control has its settings. */
+static void control_start(unsigned n_backends)
 {
 	int fds[2], peer[2];
 	struct buf text;
@@ -196,12 +217,14 @@ static void bench_control(unsigned n_backends, unsigned in_flight)
 	    socketpair(AF_UNIX, SOCK_STREAM, 0, peer) < 0)
 		die("socketpair");
 	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0) {
+	t.pid = fork();
+	if (t.pid == 0) {
 		close(fds[1]);
 		exit(control_main(fds[0]));
 	}
 	close(fds[0]);
+	if (clock_getcpuclockid(t.pid, &t.clock) != 0)
+		die("no clock of another process");
 	t.loop = ev_loop_new(0);
 	t.n_asked = t.n_answered = 0;
 	buf_init(&text, 0);
@@ -214,33 +237,106 @@ static void bench_control(unsigned n_backends, unsigned in_flight)
 	close(peer[0]);
 	t.worker = link_open(t.loop, peer[1], "worker", 0, on_message,
 	    on_closed, NULL);
-	ev_run(t.loop, 0);	/* until it has its settings */
-	double start = seconds(), mine = cpu_seconds(RUSAGE_SELF),
-	    its = cpu_seconds(RUSAGE_CHILDREN);
-	for (unsigned i = 0; i < in_flight; i++)
-		ask();
 	ev_run(t.loop, 0);
-	double took = seconds() - start;
-	mine = cpu_seconds(RUSAGE_SELF) - mine;
+	buf_fini(&text);
+}
+
+static void control_stop(void)
+{
 	link_close(&t.worker);
 	link_send_stop(t.parent, &(struct msg_stop){ 0 });
 	link_close(&t.parent);
-	waitpid(pid, NULL, 0);
-	its = cpu_seconds(RUSAGE_CHILDREN) - its;
-	printf("control  %4u backends, %3u in flight  %8.0f decisions/s  "
-	    "CPU us each: worker %5.2f, control %5.2f\n", n_backends,
-	    in_flight, QUESTIONS / took, mine * 1e6 / QUESTIONS,
-	    its * 1e6 / QUESTIONS);
-	buf_fini(&text);
+	waitpid(t.pid, NULL, 0);
 	ev_loop_destroy(t.loop);
 }
 
-int main(void)
+static int by_size(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Runs the loop until all is answered. */
+static struct figures measure(void)
+{
+	double own = cpu_seconds(CLOCK_PROCESS_CPUTIME_ID),
+	    its = cpu_seconds(t.clock), n = t.n_questions;
+
+	ev_run(t.loop, 0);
+	qsort(t.took, t.n_questions, sizeof *t.took, by_size);
+	return (struct figures){
+		.per_second = n / (seconds() - t.start),
+		.own_us = (cpu_seconds(CLOCK_PROCESS_CPUTIME_ID) - own) *
+		    1e6 / n,
+		.control_us = (cpu_seconds(t.clock) - its) * 1e6 / n,
+		.p50_us = t.took[t.n_questions / 2] * 1e6,
+		.p99_us = t.took[t.n_questions / 100 * 99] * 1e6,
+	};
+}
+
+static struct figures bench_control(unsigned n_backends, unsigned in_flight)
+{
+	control_start(n_backends);
+	t.n_questions = QUESTIONS;
+	t.is_paced = false;
+	t.start = seconds();
+	for (unsigned i = 0; i < in_flight; i++)
+		ask();
+	struct figures f = measure();
+	control_stop();
+	return f;
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)timer;
+	(void)revents;
+	while (t.n_asked < t.n_questions &&
+	    t.n_asked < (seconds() - t.start) * PACE)
+		ask();
+}
+
+static struct figures bench_paced(unsigned n_backends)
+{
+	ev_timer tick;
+
+	control_start(n_backends);
+	t.n_questions = PACE * PACED_S;
+	t.is_paced = true;
+	t.start = seconds();
+	ev_timer_init(&tick, on_tick, 0., 1. / PACE);
+	ev_timer_start(t.loop, &tick);
+	struct figures f = measure();
+	ev_timer_stop(t.loop, &tick);
+	control_stop();
+	return f;
+}
+
+int main(int argc, char **argv)
 {
 	log_set_form(LOG_FORMAT_LOGFMT, LOG_LINE_ERROR);
+	if (argc > 1 && strcmp(argv[1], "json") == 0) {
+		struct figures most = bench_control(10, 64),
+		    paced = bench_paced(10);
+		printf("{\"ops_s\": %.0f, \"cpu_us_op\": %.2f, "
+		    "\"p50_us\": %.0f, \"p99_us\": %.0f}\n",
+		    most.per_second, paced.control_us, paced.p50_us,
+		    paced.p99_us);
+		return 0;
+	}
 	for (unsigned n = 10; n <= 1000; n *= 10)
 		bench_decide(n);
-	for (unsigned n = 1; n <= 256; n *= 4)
-		bench_control(10, n);
+	for (unsigned n = 1; n <= 256; n *= 4) {
+		struct figures f = bench_control(10, n);
+		printf("control  %3u in flight  %8.0f decisions/s  CPU us "
+		    "each: worker %5.2f, control %5.2f\n", n, f.per_second,
+		    f.own_us, f.control_us);
+	}
+	struct figures f = bench_paced(10);
+	printf("paced    %u a second  p50 %.0f us, p99 %.0f us  CPU us each: "
+	    "worker %5.2f, control %5.2f\n", PACE, f.p50_us, f.p99_us,
+	    f.own_us, f.control_us);
 	return 0;
 }

@@ -56,6 +56,24 @@ def tree(root):
     return out
 
 
+def control_of(root):
+    """The process of the tree that answers its workers' questions, or None."""
+    for pid in tree(root):
+        try:
+            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"--role\0control\0" in words:
+            return pid
+    return None
+
+
+def cpu_of(pid):
+    """Of one thread; to the nanosecond, so that little can be measured."""
+    run = pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0]
+    return int(run) / 1e9
+
+
 def cpu_seconds(root):
     """Of the living processes of the tree and of their reaped children."""
     ticks = 0
@@ -232,16 +250,16 @@ def arguments(mode, seconds):
 
 def run(bench, name, mode, seconds):
     """Measures; mode may be MODE@N: with N more sessions held in IDLE."""
-    mode, _, held = mode.partition("@")
+    mode, is_beside, held = mode.partition("@")
     args, n = arguments(mode, seconds)
     is_idle = mode.startswith("idle")
     many = max(n if is_idle else 0, int(held or 0))
     target = Target(bench, name, 2 if many <= 9000 else 4)
     stat = None if name == "direct" else bench.stat
-    result = {"target": name, "mode": f"{mode}@{held}" if held else mode}
+    result = {"target": name, "mode": mode + is_beside + held}
     others = None
     try:
-        if held:
+        if int(held or 0):
             others = Load(bench, "-m idle -T 1 -l 240".split(), int(held))
             if others.told()["ready"] != int(held):
                 result["bad"] = "held sessions are missing"
@@ -256,12 +274,15 @@ def run(bench, name, mode, seconds):
                 max(ready["ready"], 1)
             during = backend_counts(stat) if stat else {"idle": n}
         result["empty_mib"] = empty / 1024
+        control = control_of(target.pid)
+        asked = cpu_of(control) if control else 0
         cpu = cpu_seconds(target.pid)
         aux = sum(map(cpu_seconds, target.aux))
         load.go()
         load.told()
         cpu = cpu_seconds(target.pid) - cpu
         aux = sum(map(cpu_seconds, target.aux)) - aux
+        asked = cpu_of(control) - asked if control else 0
         load.go()
         r = load.told()
         load.close()
@@ -273,6 +294,8 @@ def run(bench, name, mode, seconds):
         if r["ops"]:
             result["cpu_us_op"] = cpu / r["ops"] * 1e6
             result["aux_us_op"] = aux / r["ops"] * 1e6
+            if control:
+                result["control_us_op"] = asked / r["ops"] * 1e6
         if r["bytes"] and "1m" in mode:
             result["cpu_ms_mb"] = cpu * 1e3 / (r["bytes"] / 1e6)
         wrong = what_is_wrong(mode, n, r, ready, before, after)
@@ -303,9 +326,20 @@ def storm_beside(bench, name, n):
         time.sleep(0.5)
         storm = result(load(f"-m storm -n {n} -T 1 -l 90"))
         beside = result(noops)
+        bad = ""
+        if storm["fail"] + beside["fail"]:
+            bad = "failures"
+        elif not beside["ops"]:
+            bad = "no NOOP was answered in time"
         return {"target": name, "mode": "stormnoop", "calm_p99": calm["p99_us"],
-                "p99_us": beside["p99_us"],
-                "bad": "" if storm["fail"] + beside["fail"] == 0 else
-                "failures"}
+                "p99_us": beside["p99_us"], "bad": bad}
     finally:
         target.stop()
+
+
+def question(bench, name):
+    """bench_decide's figures: a question to control by itself."""
+    done = subprocess.run([bench.bin / "bench_decide", "json"], check=True,
+                          stdout=subprocess.PIPE, text=True, timeout=120)
+    return {"target": name, "mode": "question", "bad": "",
+            **json.loads(done.stdout)}

@@ -74,16 +74,18 @@ def plan(quick):
         return [(["direct", "floorM", "mailweir"], ["rtt1"], 1),
                 (PEERS[1:], ["login", "fetch1m", "fetch10k", "rtt100"], 1),
                 (PEERS[1:3], [f"idle{n}", f"storm{n}"], 1),
-                (TLS[:2], ["login"], 1)]
+                (TLS[:2], ["login"], 1),
+                (["mailweir"], ["question"], 1)]
     return [(PEERS, main + ["rtt1000"], 3),
             (PEERS[1:], [f"idle{n}", f"storm{n}"], 3),
             (TLS, ["login", "fetch1m"], 3),
             (TLS[:3], ["idle2000"], 2),
-            (["mailweir", "mailweir:opaque"], ["plain1m"], 3),
+            (["floorM:plain", "mailweir", "mailweir:opaque"], ["plain1m"], 3),
             (["mailweir", "mailweir:100backends", "mailweir:1000backends",
               "mailweir:1000routes"], ["login"], 3),
-            (["mailweir"], ["login@9000"], 2),
-            (["floorM", "mailweir"], ["stormnoop"], 2)]
+            (["floorM", "mailweir"], ["login@0", "login@9000"], 3),
+            (["floorM", "mailweir"], ["stormnoop"], 3),
+            (["mailweir"], ["question"], 3)]
 
 
 def steps(parts):
@@ -97,6 +99,8 @@ def steps(parts):
 def one(bench, name, mode, seconds):
     if mode == "stormnoop":
         return measure.storm_beside(bench, name, 5000)
+    if mode == "question":
+        return measure.question(bench, name)
     return measure.run(bench, name, mode, seconds)
 
 
@@ -127,7 +131,7 @@ def main():
     p.add_argument("--quick", action="store_true", help="under three minutes")
     p.add_argument("--targets", help="only these, comma-separated")
     p.add_argument("--modes", help="only these: " + ", ".join(measure.MODES) +
-                   ", idleN, storm N, stormnoop, login@N")
+                   ", idleN, stormN, stormnoop, login@N, question")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--seconds", type=float, help="of a run")
     p.add_argument("--programs", type=pathlib.Path, required=True)

@@ -19,8 +19,7 @@ done
 
 objects=$(make -s BUILD="$build" CC="$cc" objects)
 for source in tests/bench/bench_*.c; do
-	program=$build/${source%.c}
-	mkdir -p "$(dirname "$program")"
+	program=$out/$(basename "$source" .c)
 	"$cc" -std=c17 -D_GNU_SOURCE -I. -O2 -g -o "$program" "$source" \
 	    $objects $(tests/libs.sh flags)
 	[ $# -gt 0 ] || QUICK=${QUICK:-0} "$program"
