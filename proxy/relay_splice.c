@@ -11,8 +11,9 @@
 #include "proxy/relay.h"
 #include "proxy/worker.h"
 
-#define SPLICE_BYTES (64 * 1024)
-#define SPLICES_MAX 16
+#define LITERAL_MIN (64 * 1024)	/* a shorter rest is copied as fast */
+#define PIPE_BYTES (256 * 1024)
+#define SPLICES_MAX 4
 
 struct pipe {
 	int read_fd, write_fd;	/* 0: none, for 0 is never a pipe here */
@@ -23,6 +24,19 @@ struct relay_pipes {
 	struct pipe side[2];	/* by whose bytes they carry */
 };
 
+/* The kernel grants an account so many pages of pipes, and pipes of two pages
+ * beyond: those would be slower than copying. */
+static bool pipe_open(int fds[2])
+{
+	if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0)
+		return false;
+	if (fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES) >= 0)
+		return true;
+	close(fds[0]);
+	close(fds[1]);
+	return false;
+}
+
 static bool pipe_take(struct worker *w, struct pipe *p)
 {
 	int fds[2];
@@ -31,7 +45,7 @@ static bool pipe_take(struct worker *w, struct pipe *p)
 		w->n_free_pipes--;
 		fds[0] = w->free_pipes[w->n_free_pipes][0];
 		fds[1] = w->free_pipes[w->n_free_pipes][1];
-	} else if (pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0) {
+	} else if (!pipe_open(fds)) {
 		return false;
 	}
 	*p = (struct pipe){ .read_fd = fds[0], .write_fd = fds[1] };
@@ -75,7 +89,7 @@ bool relay_splice_suits(const struct session *s, enum frame_side side)
 		return false;
 	if (s->pipes && s->pipes->side[side].n)
 		return true;
-	return unseen(s, side) >= SPLICE_BYTES && !from->is_drained &&
+	return unseen(s, side) >= LITERAL_MIN && !from->is_drained &&
 	    !stream_has_input(from);
 }
 
@@ -91,7 +105,7 @@ static void count(struct session *s, enum frame_side side, size_t n)
 static enum stream_verdict fill(struct stream *from, struct pipe *p,
     uint64_t most)
 {
-	size_t want = most < SPLICE_BYTES ? (size_t)most : SPLICE_BYTES;
+	size_t want = most < PIPE_BYTES ? (size_t)most : PIPE_BYTES;
 
 	for (;;) {
 		ssize_t n = splice(from->io.fd, NULL, p->write_fd, NULL, want,

@@ -106,6 +106,7 @@ def test_a_plain_literal_is_not_copied(w, tmp):
         with calls_of(w, tmp) as counts:
             c.ok("FETCH 1 BODY[]")
     assert counts["recvfrom"] <= 30 and counts["splice"] > 30, counts
+    assert sum(counts.values()) / 8 <= 60, counts
 
 
 def live_blocks(place, pid):
