@@ -154,9 +154,9 @@ static enum stream_verdict run(struct session *s, enum frame_side side,
 	struct stream *from = side == FRAME_CLIENT ? &s->client : &s->backend;
 	struct stream *to = side == FRAME_CLIENT ? &s->backend : &s->client;
 
+	if (stream_unsent(to) || to->has_shutdown || !drain(p, to))
+		return STREAM_AGAIN;
 	for (int i = 0; i < SPLICES_MAX; i++) {
-		if (stream_unsent(to) || to->has_shutdown || !drain(p, to))
-			break;
 		if (from->has_eof)
 			return STREAM_EOF;
 		uint64_t most = unseen(s, side);
@@ -166,6 +166,8 @@ static enum stream_verdict run(struct session *s, enum frame_side side,
 		if (v != STREAM_OK)
 			return v;
 		count(s, side, p->n);
+		if (!drain(p, to))
+			break;
 	}
 	return STREAM_AGAIN;
 }
