@@ -584,6 +584,34 @@ static void test_stream_readers_alternate(void **state)
 	}
 }
 
+/* OpenSSL is not even asked when nothing can have come: the shared buffer
+ * stays with who has it. What waits inside is found all the same. */
+static void test_stream_asks_tls_only_when_something_came(void **state)
+{
+	struct play p;
+	char got[10];
+	size_t n;
+
+	(void)state;
+	open_play(&p, true, 0);
+	struct stream *s = &p.server.stream, *c = &p.client.stream;
+	stream_write(c, "abcdefghij", 10);
+	(void)stream_flush(c);
+	s->is_drained = c->is_drained = false;
+	assert_int_equal(stream_read(s, got, 4, &n), STREAM_OK);
+	assert_true(s->is_drained);
+	assert_int_equal(stream_read(s, got, 10, &n), STREAM_OK);
+	assert_int_equal(n, 6);
+	assert_int_equal(stream_read(c, got, 10, &n), STREAM_AGAIN);
+	assert_ptr_equal(p.streams.reader, c);
+	assert_int_equal(stream_read(s, got, 10, &n), STREAM_AGAIN);
+	assert_ptr_equal(p.streams.reader, c);
+	s->is_drained = false;
+	assert_int_equal(stream_read(s, got, 10, &n), STREAM_AGAIN);
+	assert_ptr_equal(p.streams.reader, s);
+	play_close(&p);
+}
+
 /* Of two plays on one loop: set before play_until(). */
 static struct play *other_play;
 static size_t expected;
@@ -807,6 +835,7 @@ int main(void)
 		cmocka_unit_test(test_stream_unread_comes_first),
 		cmocka_unit_test(test_stream_unread_before_tls),
 		cmocka_unit_test(test_stream_readers_alternate),
+		cmocka_unit_test(test_stream_asks_tls_only_when_something_came),
 		cmocka_unit_test(test_stream_writers_alternate),
 		cmocka_unit_test(test_stream_want_leaves_nothing_unflushed),
 		cmocka_unit_test(test_stream_answers_a_key_update),
