@@ -190,7 +190,9 @@ static bool ticket_mac(EVP_MAC_CTX *mac, unsigned char *key)
 }
 
 /* Returns as SSL_CTX_set_tlsext_ticket_key_evp_cb(3) says: 1 use it, 2 use it
- * and give a fresh ticket, 0 go on without, -1 error. */
+ * and give a fresh ticket, 0 go on without, -1 error. In TLS 1.3 clients use a
+ * ticket only once (RFC 8446 C.4): without a fresh one every second login
+ * would be a full one. */
 static int on_ticket(SSL *ssl, unsigned char name[16], unsigned char *iv,
     EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal)
 {
@@ -215,7 +217,7 @@ static int on_ticket(SSL *ssl, unsigned char name[16], unsigned char *iv,
 		if (EVP_DecryptInit_ex(cipher, aes, NULL, key + 16, iv) != 1 ||
 		    !ticket_mac(mac, key + 48))
 			return -1;
-		return i == 0 ? 1 : 2;
+		return i == 0 && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
 	}
 	return 0;
 }
