@@ -11,6 +11,7 @@
 #include "proxy/base/err.h"
 
 #define ARENA_CHUNK 4000
+#define SMALL 1024
 
 struct chunk {
 	struct chunk *next;
@@ -23,13 +24,16 @@ struct arena {
 	size_t left;
 };
 
+/* glibc keeps small blocks at hand for malloc() only. Big ones come from
+ * calloc() clean, and untouched. */
 void *mem_alloc(size_t n)
 {
-	void *p = calloc(1, n ? n : 1);
+	bool is_small = n <= SMALL;
+	void *p = is_small ? malloc(n ? n : 1) : calloc(1, n);
 
 	if (!p)
 		die("out of memory (%zu bytes)", n);
-	return p;
+	return is_small ? memset(p, 0, n) : p;
 }
 
 void *mem_realloc(void *old, size_t n)
