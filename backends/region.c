@@ -191,6 +191,8 @@ static const struct term *find_term(const struct regions *r,
 	struct term wanted = { .how = how };
 	size_t low = 0, high = r->n_terms;
 
+	if (!*code || r->n_terms == 0)
+		return NULL;	/* as in each login where no region is set */
 	snprintf(wanted.code, sizeof wanted.code, "%s", code);
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
