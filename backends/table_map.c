@@ -2,18 +2,14 @@
  * Copyright 2026 The Mailweir authors */
 #include "backends/table_map.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "backends/pattern_search.h"
 #include "backends/table_popmap.h"
+#include "backends/textfile.h"
 #include "proxy/base/err.h"
 #include "proxy/base/mem.h"
 
-#define READ_BYTES (1 << 20)
 #define LINES_PER_LOOK 4096	/* at stop */
 
 /* Offsets are those of the text. */
@@ -221,72 +217,18 @@ static bool take_lines(struct loading *l, struct err *err)
 	return l->n_bad == 0;
 }
 
-/* --- the file -------------------------------------------------------------------- */
-
-static bool read_all(struct loading *l, int fd, size_t n, struct err *err)
-{
-	struct table_map *m = l->map;
-
-	m->text = mem_alloc(n + 1);
-	while (m->n_text < n) {
-		size_t left = n - m->n_text;
-		ssize_t got = read(fd, m->text + m->n_text,
-		    left < READ_BYTES ? left : READ_BYTES);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return err_set(err, "%s: %s", l->path, strerror(errno));
-		if (got == 0)
-			break;	/* it was cut: read_file() sees that */
-		if (is_stopped(l))
-			return err_set(err, "stopped");
-		m->n_text += (size_t)got;
-	}
-	return true;
-}
-
-static bool read_file(struct loading *l, int fd, struct err *err)
-{
-	struct stat before, after;
-
-	if (fstat(fd, &before) < 0)
-		return err_set(err, "%s: %s", l->path, strerror(errno));
-	if (!S_ISREG(before.st_mode))
-		return err_set(err, "%s: not a file; expected a text file",
-		    l->path);
-	if (before.st_size > (off_t)TABLE_MAP_MAX_BYTES)
-		return err_set(err, "%s: %lld bytes; expected %lld at most, "
-		    "or a table of type lmdb", l->path,
-		    (long long)before.st_size,
-		    (long long)TABLE_MAP_MAX_BYTES);
-	if (!read_all(l, fd, (size_t)before.st_size, err))
-		return false;
-	if (fstat(fd, &after) < 0 || after.st_size != before.st_size ||
-	    after.st_mtim.tv_sec != before.st_mtim.tv_sec ||
-	    after.st_mtim.tv_nsec != before.st_mtim.tv_nsec)
-		return err_set(err, "%s: changed while it was read",
-		    l->path);
-	return true;
-}
-
 struct table_map *table_map_load(const char *path,
     enum conf_table_format format, bool fold, const atomic_bool *stop,
     struct err *err)
 {
-	struct loading l = { .path = path, .format = format, .folds = fold,
-		.stop = stop };
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct table_map *m = mem_alloc(sizeof *m);
+	struct loading l = { .map = m, .path = path, .format = format,
+		.folds = fold, .stop = stop };
 
-	if (fd < 0) {
-		err_set(err, "%s: %s", path, strerror(errno));
-		return NULL;
-	}
-	l.map = mem_alloc(sizeof *l.map);
-	bool is_good = read_file(&l, fd, err) && take_lines(&l, err);
-	close(fd);
-	if (!is_good)
-		table_map_free(&l.map);
-	return l.map;
+	if (!textfile_read(path, "a table of type lmdb", stop, &m->text,
+	    &m->n_text, err) || !take_lines(&l, err))
+		table_map_free(&m);
+	return m;
 }
 
 /* --- searching ------------------------------------------------------------------- */

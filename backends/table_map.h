@@ -10,8 +10,8 @@
  *
  * Shapes   fold: keys of the file are taken in lower case, expressions match
  *          in either; who searches has lower case already.
- * Units    bytes; a file has at most TABLE_MAP_MAX_BYTES. Memory: the file's
- *          size, and some 30 bytes per line.
+ * Units    bytes, as in textfile.h. Memory: the file's size, and some 30
+ *          bytes per line.
  * Errors   NULL with err, "file:line: what is wrong, what was expected (and
  *          n more)": a file with one bad line is not used at all. A file that
  *          changes while it is read is not used either.
@@ -24,8 +24,6 @@
 
 #include "backends/conf.h"
 #include "backends/table.h"
-
-#define TABLE_MAP_MAX_BYTES (UINT32_C(1) << 31)
 
 struct err;
 struct table_map;

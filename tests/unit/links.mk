@@ -79,7 +79,7 @@ test_table_redis := $(TABLE) backends/table_redis.c $(RESOLVE)
 test_table_popmap := backends/table_popmap.c
 TABLE_FILE := $(TABLE) backends/table_file.c backends/table_map.c \
 	backends/table_popmap.c backends/pattern_search.c \
-	backends/fileload.c backends/filewatch.c
+	backends/fileload.c backends/filewatch.c backends/textfile.c
 test_table_file := $(TABLE_FILE)
 test_moves := backends/moves.c backends/drain.c backends/hook.c \
 	backends/place.c $(CONF)
