@@ -88,6 +88,7 @@ test_render := admin/render.c
 test_keep := backends/keep.c backends/keep_file.c
 test_http_client := backends/http_client.c
 LIBS_test_http_client := $(MODULE_LIBS_http)
+test_blocker := backends/blocker.c
 test_url := backends/url.c
 test_table_http := $(TABLE) backends/table_http.c backends/http_client.c
 LIBS_test_table_http := $(MODULE_LIBS_http)
