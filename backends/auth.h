@@ -156,5 +156,6 @@ struct auth_kind {
 /* By enum conf_auth_driver; NULL with err: it was not built in, or is not
  * installed. In auth_kinds.c, or a test's own. CONF_AUTH_NONE has none. */
 const struct auth_kind *auth_kind(unsigned driver, struct err *err);
+extern const struct auth_kind auth_file;
 extern const struct auth_kind auth_http;	/* of the module http */
 #endif

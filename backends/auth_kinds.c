@@ -12,6 +12,8 @@ const struct auth_kind *auth_kind(unsigned driver, struct err *err)
 	switch ((enum conf_auth_driver)driver) {
 	case CONF_AUTH_NONE:
 		break;
+	case CONF_AUTH_FILE:
+		return &auth_file;
 	case CONF_AUTH_HTTP:
 		m = module_load("http", err);
 		return m ? m->auth : NULL;

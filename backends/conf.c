@@ -64,6 +64,11 @@ static bool check_auth_driver(struct settings *s, const struct conf_auth *a,
 	switch (a->driver) {
 	case CONF_AUTH_NONE:
 		return true;
+	case CONF_AUTH_FILE:
+		if (!a->path[0])
+			return settings_fault(s, a, "driver", err, "file "
+			    "without a file; expected path");
+		return true;
 	case CONF_AUTH_HTTP:
 		return check_auth_http(s, a, err);
 	}

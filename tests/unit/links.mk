@@ -41,9 +41,9 @@ test_login_failure := $(LOGIN)
 test_login_wire := $(LOGIN)
 DECIDE := backends/decide.c backends/decide_stages.c \
 	backends/decide_balance.c backends/plan.c backends/auth.c \
-	backends/moves.c backends/hook.c backends/module.c \
-	backends/auth_kinds.c backends/table.c backends/table_cache.c \
-	backends/table_value.c backends/farm.c backends/balance.c \
+	backends/moves.c backends/hook.c backends/table.c \
+	backends/table_cache.c backends/table_value.c backends/farm.c \
+	backends/balance.c \
 	backends/route.c backends/region.c backends/geo.c backends/place.c \
 	backends/fileload.c backends/filewatch.c backends/faults.c \
 	backends/target.c $(RESOLVE) $(CONF) \
@@ -89,6 +89,10 @@ test_keep := backends/keep.c backends/keep_file.c
 test_http_client := backends/http_client.c
 LIBS_test_http_client := $(MODULE_LIBS_http)
 test_blocker := backends/blocker.c
+test_passwd := backends/passwd.c backends/textfile.c
+test_auth_file := backends/auth.c backends/auth_file.c backends/blocker.c \
+	backends/fileload.c backends/filewatch.c backends/passwd.c \
+	backends/textfile.c $(CONF)
 test_url := backends/url.c
 test_table_http := $(TABLE) backends/table_http.c backends/http_client.c
 LIBS_test_table_http := $(MODULE_LIBS_http)

@@ -237,6 +237,8 @@ static const struct row {
 	{ "auth { default_domain = \"@x\" }",
 	  "t:1: auth.default_domain: \"@x\" is not a domain; expected one "
 	  "like example.org" },
+	{ "auth { driver = file }",
+	  "t:1: auth.driver: file without a file; expected path" },
 	{ "user = \"\"",
 	  "t:1: user: \"\" is not an account; expected its name" },
 };
