@@ -55,11 +55,16 @@ endif
 
 # Sources that bring a big library are shared objects of their own
 # (backends/module.h); what they call is the program's.
-MODULES := http
+MODULES := http ldap
 
 MODULE_http := backends/http_client.c backends/table_http.c \
 	backends/auth_http.c backends/auth_http_wire.c backends/module_http.c
 MODULE_LIBS_http := $(shell tests/libs.sh module http)
+
+MODULE_ldap := backends/ldap_client.c backends/ldap_dial.c \
+	backends/ldap_reply.c backends/ldap_check.c backends/table_ldap.c \
+	backends/auth_ldap.c backends/module_ldap.c
+MODULE_LIBS_ldap := $(shell tests/libs.sh module ldap)
 
 MAINS := proxy/main.c admin/weirctl.c
 SRC := $(wildcard proxy/*.c proxy/base/*.c proxy/imap/*.c backends/*.c admin/*.c)
@@ -80,7 +85,8 @@ $(BUILD)/mailweir: $(BUILD)/proxy/main.o $(OBJ)
 
 # The client knows settings and how to write a request, and nothing else.
 WEIRCTL := admin/weirctl.c admin/request.c admin/conf.c backends/conf.c \
-	backends/geo_code.c backends/pattern.c backends/url.c proxy/conf.c
+	backends/geo_code.c backends/ldap_text.c backends/pattern.c \
+	backends/url.c proxy/conf.c
 $(BUILD)/weirctl: $(WEIRCTL:%.c=$(BUILD)/%.o) $(BASE)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -Wl,--as-needed -o $@ $^ $(LIBS)

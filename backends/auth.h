@@ -158,4 +158,5 @@ struct auth_kind {
 const struct auth_kind *auth_kind(unsigned driver, struct err *err);
 extern const struct auth_kind auth_file;
 extern const struct auth_kind auth_http;	/* of the module http */
+extern const struct auth_kind auth_ldap;	/* of the module ldap */
 #endif

@@ -17,6 +17,9 @@ const struct auth_kind *auth_kind(unsigned driver, struct err *err)
 	case CONF_AUTH_HTTP:
 		m = module_load("http", err);
 		return m ? m->auth : NULL;
+	case CONF_AUTH_LDAP:
+		m = module_load("ldap", err);
+		return m ? m->auth : NULL;
 	}
 	must(!"no driver is asked for");
 	return NULL;

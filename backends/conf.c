@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include "backends/geo_code.h"
+#include "backends/ldap_text.h"
 #include "backends/pattern.h"
 #include "backends/url.h"
 #include "proxy/base/addr.h"
@@ -58,6 +59,72 @@ static bool check_auth_http(struct settings *s, const struct conf_auth *a,
 	return true;
 }
 
+/* What a table and auth have in common. */
+struct ldap_server {
+	const char *url;
+	bool starttls;
+	bool verifies;
+	const char *ca, *bind_dn, *password_file;
+};
+
+static bool check_ldap_server(struct settings *s, const void *section,
+    const struct ldap_server *l, struct err *err)
+{
+	bool has_tls, is_local;
+	struct err why;
+
+	if (!l->url[0])
+		return settings_fault(s, section, NULL, err, "ldap without a "
+		    "server; expected url");
+	if (!ldap_text_check_urls(l->url, &has_tls, &is_local, &why))
+		return settings_fault(s, section, "url", err, "%s", why.text);
+	if (has_tls && l->starttls)
+		return settings_fault(s, section, "starttls", err, "ldaps "
+		    "has TLS from the first byte; expected one of the two");
+	if ((has_tls || l->starttls) && l->verifies && !l->ca[0])
+		return settings_fault(s, section, NULL, err, "TLS without "
+		    "authorities to check the server's certificate; expected "
+		    "ca");
+	if (!l->bind_dn[0] != !l->password_file[0])
+		return settings_fault(s, section, NULL, err, "bind_dn and "
+		    "bind_password_file belong together; expected both or "
+		    "none");
+	if (!has_tls && !l->starttls && !is_local)
+		settings_warn(s, section, "url", "passwords and names go to "
+		    "the server in plain text; ldaps:// or starttls = yes is "
+		    "better");
+	return true;
+}
+
+static bool check_ldap_text(struct settings *s, const void *section,
+    const char *key, const char *text, const char *letters, struct err *err)
+{
+	struct err why;
+
+	return ldap_text_check(text, letters, &why) ||
+	    settings_fault(s, section, key, err, "%s", why.text);
+}
+
+static bool check_auth_ldap(struct settings *s, const struct conf_auth *a,
+    struct err *err)
+{
+	const struct ldap_server l = { a->url, a->starttls, a->verify,
+		a->ca.path, a->bind_dn, a->bind_password_file.path };
+
+	if (!check_ldap_server(s, a, &l, err))
+		return false;
+	if (a->user_dn[0] && (a->base[0] || a->filter[0]))
+		return settings_fault(s, a, "user_dn", err, "both user_dn, "
+		    "and base or filter; expected user_dn, or the others");
+	if (a->user_dn[0])
+		return check_ldap_text(s, a, "user_dn", a->user_dn, "und",
+		    err);
+	if (!a->base[0] || !a->filter[0])
+		return settings_fault(s, a, "driver", err, "ldap without a "
+		    "way to the users; expected user_dn, or base and filter");
+	return check_ldap_text(s, a, "filter", a->filter, "und", err);
+}
+
 static bool check_auth_driver(struct settings *s, const struct conf_auth *a,
     struct err *err)
 {
@@ -71,6 +138,8 @@ static bool check_auth_driver(struct settings *s, const struct conf_auth *a,
 		return true;
 	case CONF_AUTH_HTTP:
 		return check_auth_http(s, a, err);
+	case CONF_AUTH_LDAP:
+		return check_auth_ldap(s, a, err);
 	}
 	return true;
 }
@@ -401,6 +470,21 @@ static bool check_table_http(struct settings *s, const struct conf_table *t,
 	return true;
 }
 
+static bool check_table_ldap(struct settings *s, const struct conf_table *t,
+    struct err *err)
+{
+	const struct ldap_server l = { t->url, t->starttls, t->verify,
+		t->ca.path, t->bind_dn, t->bind_password_file.path };
+
+	if (!check_ldap_server(s, t, &l, err))
+		return false;
+	if (!t->base[0] || !t->filter[0] || !t->attribute[0])
+		return settings_fault(s, t, NULL, err, "ldap without %s; "
+		    "expected base, filter and attribute", !t->base[0] ?
+		    "base" : !t->filter[0] ? "filter" : "attribute");
+	return check_ldap_text(s, t, "filter", t->filter, "s", err);
+}
+
 static bool check_table(struct settings *s, const void *section,
     struct err *err)
 {
@@ -420,6 +504,10 @@ static bool check_table(struct settings *s, const void *section,
 		break;
 	case CONF_TABLE_HTTP:
 		if (!check_table_http(s, t, err))
+			return false;
+		break;
+	case CONF_TABLE_LDAP:
+		if (!check_table_ldap(s, t, err))
 			return false;
 		break;
 	}

@@ -189,4 +189,5 @@ const struct table_kind *table_kind(unsigned type, struct err *err);
 extern const struct table_kind table_file, table_lmdb, table_redis;
 extern const struct table_kind table_file, table_lmdb;
 extern const struct table_kind table_http;	/* of the module http */
+extern const struct table_kind table_ldap;	/* of the module ldap */
 #endif

@@ -18,6 +18,9 @@ const struct table_kind *table_kind(unsigned type, struct err *err)
 	case CONF_TABLE_HTTP:
 		m = module_load("http", err);
 		return m ? m->table : NULL;
+	case CONF_TABLE_LDAP:
+		m = module_load("ldap", err);
+		return m ? m->table : NULL;
 	}
 	return NULL;
 }

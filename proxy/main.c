@@ -64,7 +64,7 @@ static const char usage_text[] =
 /* What they are linked to is known when they are there. */
 static void print_modules(void)
 {
-	static const char *const names[] = { "http" };
+	static const char *const names[] = { "http", "ldap" };
 	struct err err;
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

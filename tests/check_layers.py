@@ -28,7 +28,7 @@ FENCES = [
     (r"hiredis/.*", r".*_redis\.[ch]"),
     (r"lmdb\.h", r"backends/(table|auth)_\w+\.[ch]"),
     (r"curl/.*", r"backends/http_client\.[ch]"),
-    (r"(ldap|lber)\.h", r"backends/(ldap_client|(table|auth)_ldap)\.[ch]"),
+    (r"(ldap|lber)\.h", r"backends/ldap_(client|dial|reply|check)\.[ch]"),
     (r"crypt\.h", r"backends/auth_file\.[ch]"),
     (r"jansson\.h", r"(backends/table_http|admin/\w+)\.[ch]"),
     (r"confuse\.h", r"proxy/base/settings\w*\.[ch]"),

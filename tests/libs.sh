@@ -27,8 +27,8 @@ rows() {
 	Redis		hiredis/hiredis.h	-lhiredis	libhiredis-dev
 	HTTP-client	curl/curl.h		-lcurl		libcurl4-openssl-dev http
 	JSON		jansson.h		-ljansson	libjansson-dev
-	directory	ldap.h			-lldap		libldap-dev
-	BER		lber.h			-llber		libldap-dev
+	directory	ldap.h			-lldap		libldap-dev	ldap
+	BER		lber.h			-llber		libldap-dev	ldap
 	passwords	crypt.h			-lcrypt		libcrypt-dev
 	sandbox		seccomp.h		-lseccomp	libseccomp-dev
 	hash-tables	uthash.h		-		uthash-dev

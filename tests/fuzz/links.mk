@@ -5,7 +5,8 @@ fuzz_reply := proxy/imap/reply.c proxy/imap/caps.c proxy/imap/quote.c
 fuzz_login := backends/login.c backends/login_send.c backends/login_id.c \
 	backends/login_failure.c proxy/imap/reply.c proxy/imap/quote.c \
 	proxy/imap/caps.c
-fuzz_settings := admin/conf.c backends/conf.c backends/url.c proxy/conf.c \
+fuzz_settings := admin/conf.c backends/conf.c backends/url.c \
+	backends/ldap_text.c proxy/conf.c \
 	backends/geo_code.c backends/pattern.c
 fuzz_command := proxy/imap/command.c proxy/imap/id.c proxy/imap/lex.c \
 	proxy/imap/quote.c

@@ -1,6 +1,6 @@
 # All settings' rows.
-CONF := admin/conf.c backends/conf.c backends/url.c proxy/conf.c \
-	backends/geo_code.c backends/pattern.c
+CONF := admin/conf.c backends/conf.c backends/url.c backends/ldap_text.c \
+	proxy/conf.c backends/geo_code.c backends/pattern.c
 
 test_balance := backends/balance.c
 test_route := backends/route.c backends/pattern.c backends/geo_code.c \
@@ -88,11 +88,6 @@ test_render := admin/render.c
 test_keep := backends/keep.c backends/keep_file.c
 test_http_client := backends/http_client.c
 LIBS_test_http_client := $(MODULE_LIBS_http)
-test_blocker := backends/blocker.c
-test_passwd := backends/passwd.c backends/textfile.c
-test_auth_file := backends/auth.c backends/auth_file.c backends/blocker.c \
-	backends/fileload.c backends/filewatch.c backends/passwd.c \
-	backends/textfile.c $(CONF)
 test_url := backends/url.c
 test_table_http := $(TABLE) backends/table_http.c backends/http_client.c
 LIBS_test_table_http := $(MODULE_LIBS_http)
@@ -100,3 +95,12 @@ test_tlscert :=
 test_auth_http := backends/auth.c backends/auth_http.c \
 	backends/auth_http_wire.c backends/http_client.c $(CONF)
 LIBS_test_auth_http := $(MODULE_LIBS_http)
+test_blocker := backends/blocker.c
+test_passwd := backends/passwd.c backends/textfile.c
+test_auth_file := backends/auth.c backends/auth_file.c backends/blocker.c \
+	backends/fileload.c backends/filewatch.c backends/passwd.c \
+	backends/textfile.c $(CONF)
+test_ldap_text := backends/ldap_text.c
+test_ldap_client := backends/blocker.c backends/ldap_client.c \
+	backends/ldap_dial.c backends/ldap_reply.c backends/ldap_check.c
+LIBS_test_ldap_client := $(MODULE_LIBS_ldap)

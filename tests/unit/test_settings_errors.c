@@ -239,6 +239,37 @@ static const struct row {
 	  "like example.org" },
 	{ "auth { driver = file }",
 	  "t:1: auth.driver: file without a file; expected path" },
+	{ "auth { driver = ldap }", "t:1: auth: ldap without a server; "
+	  "expected url" },
+	{ "auth { driver = ldap url = \"http://a\" }",
+	  "t:1: auth.url: \"http://a\" is not a URL of LDAP; expected "
+	  "ldap://host, ldaps://host or ldapi://path" },
+	{ "auth { driver = ldap url = \"ldaps://a\" starttls = yes }",
+	  "t:1: auth.starttls: ldaps has TLS from the first byte; expected "
+	  "one of the two" },
+	{ "auth { driver = ldap url = \"ldaps://a\" user_dn = \"uid=%u\" }",
+	  "t:1: auth: TLS without authorities to check the server's "
+	  "certificate; expected ca" },
+	{ "auth { driver = ldap url = \"ldap://a\" bind_dn = \"cn=a\" }",
+	  "t:1: auth: bind_dn and bind_password_file belong together; "
+	  "expected both or none" },
+	{ "auth { driver = ldap url = \"ldap://a\" }",
+	  "t:1: auth.driver: ldap without a way to the users; expected "
+	  "user_dn, or base and filter" },
+	{ "auth { driver = ldap url = \"ldap://a\" user_dn = \"uid=%s\" }",
+	  "t:1: auth.user_dn: \"%s\" stands for nothing; expected % and one "
+	  "of \"und%\"" },
+	{ "auth { driver = ldap url = \"ldap://a\" user_dn = \"uid=%u\" "
+	  "base = \"o=x\" }",
+	  "t:1: auth.user_dn: both user_dn, and base or filter; expected "
+	  "user_dn, or the others" },
+	{ "table t { type = ldap url = \"ldap://a\" base = \"o=x\" "
+	  "filter = \"(a=%s)\" }",
+	  "t:1: table t: ldap without attribute; expected base, filter and "
+	  "attribute" },
+	{ "table t { type = ldap url = \"ldap://a\" base = \"o=x\" "
+	  "filter = \"(a=x)\" attribute = b }",
+	  "t:1: table t.filter: no place for the user; expected %s in it" },
 	{ "user = \"\"",
 	  "t:1: user: \"\" is not an account; expected its name" },
 };
