@@ -439,13 +439,15 @@ static bool put_in_force(struct control *c, struct settings *fresh,
 	decide_hold(c->decide);
 	bool is_good = decide_configure(c->decide, fresh,
 	    conf_limits(fresh)->sessions_per_address, err);
-	if (is_good)
+	if (is_good) {
 		geo_configure(c->geo, conf_geoip(fresh));
+		/* a new backend may be one that the operator has emptied */
+		operator_restore(c);
+	}
 	go_on(c);
 	probe_start(c->probe);
 	if (!is_good)
 		return false;
-	operator_restore(c);
 	settings_unref(&c->settings);
 	c->settings = settings_ref(fresh);
 	log_set_form(conf_log(fresh)->format, conf_log(fresh)->level);
