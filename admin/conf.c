@@ -77,6 +77,7 @@ static const struct settings_section *const sections[] = {
 	&conf_relay_section,
 	&conf_auth_section,
 	&conf_backend_section,
+	&conf_health_section,
 	&conf_pool_section,
 	&conf_table_section,
 	&conf_geoip_section,

@@ -206,6 +206,25 @@ static bool check_backend(struct settings *s, const void *section,
 	return true;
 }
 
+static bool check_health(struct settings *s, const void *section,
+    struct err *err)
+{
+	const struct conf_health *h = section;
+
+	if (h->type == CONF_HEALTH_LOGIN && !h->user[0])
+		return settings_fault(s, h, "type", err, "login without a "
+		    "user; expected user");
+	if (h->type == CONF_HEALTH_LOGIN && !h->password_file.path[0])
+		return settings_fault(s, h, "type", err, "login without a "
+		    "password; expected password_file");
+	if (h->type != CONF_HEALTH_LOGIN && h->user[0])
+		settings_warn(s, h, "user", "has no effect without "
+		    "type = login");
+	if (h->fast_interval_ms > h->interval_ms)
+		settings_warn(s, h, "fast_interval", "longer than interval");
+	return true;
+}
+
 static bool check_pool(struct settings *s, const void *section,
     struct err *err)
 {

@@ -50,6 +50,7 @@ MACROS = r"""
     SETTING_REFS(s, to, f, fl, d)
 #define SETTING_REFS(s, to, f, fl, d) \
     ROW setting | #s | "REFS" | #f | "" | #fl | d | #to END
+#define SETTING_INNER(s, f) ROW inner | #s | #f END
 """
 
 TYPES = {
@@ -66,6 +67,7 @@ class Section:
     def __init__(self, name, kind, doc):
         self.name, self.kind, self.doc = name, kind, doc
         self.settings = {}
+        self.outer = []         # the sections that it stands within
 
 
 class Setting:
@@ -101,6 +103,9 @@ def read_rows():
             latest.append(fields[0])
         elif what == "section":
             sections[fields[0]] = Section(*fields)
+        elif what == "inner":
+            outer, inner = fields
+            sections[inner].outer.append(outer)
         else:
             section, *rest = fields
             setting = Setting(*rest)
@@ -166,7 +171,9 @@ def manual_part(sections, words):
     out = []
     for s in sections.values():
         title = {"TOP": "Outside of sections",
-                 "TITLED": f"{s.name} NAME {{ ... }}"}.get(
+                 "TITLED": f"{s.name} NAME {{ ... }}",
+                 "WITHIN": f"{s.name} {{ ... }}, within "
+                           + " and ".join(s.outer)}.get(
                      s.kind, f"{s.name} {{ ... }}")
         out.append(f".Ss {title}\n{fold(s.doc)}")
         out.append(".Bl -tag -width Ds")
@@ -192,7 +199,7 @@ TOKEN = re.compile(r"""
 
 def example_settings(text):
     """(section, name, value, commented) of each setting, in order."""
-    found, section, depth = [], "main", 0
+    found, sections = [], ["main"]
     for number, line in enumerate(text.split("\n"), 1):
         m = re.match(r"\s*#(?=[a-z]\w* (= |(\w+ )?\{$)|\}$)", line)
         commented = bool(m)
@@ -201,15 +208,15 @@ def example_settings(text):
         tokens = [t for t in TOKEN.findall(line) if not t.startswith("#")]
         while tokens:
             if tokens[0] == "}":
-                section, tokens = "main", tokens[1:]
+                sections, tokens = sections[:-1], tokens[1:]
             elif "=" in tokens[1:2]:
                 name, tokens = tokens[0], tokens[2:]
                 n = tokens.index("}") + 1 if tokens[0] == "{" else 1
-                found.append((number, section, name, " ".join(tokens[:n]),
-                              commented))
+                found.append((number, sections[-1], name,
+                              " ".join(tokens[:n]), commented))
                 tokens = tokens[n:]
             elif "{" in tokens[:3]:
-                section = tokens[0]
+                sections.append(tokens[0])
                 tokens = tokens[tokens.index("{") + 1:]
             else:
                 break

@@ -125,15 +125,45 @@ struct part *settings_add_part(struct settings *s, size_t section,
 	return p;
 }
 
+size_t settings_inner_section(const struct settings *s,
+    const struct settings_row *row)
+{
+	size_t i = 0;
+
+	must(row->type == SETTINGS_INNER);
+	while (strcmp(s->schema->sections[i]->name, row->target) != 0) {
+		i++;
+		must(i < s->schema->n_sections);
+	}
+	must(s->schema->sections[i]->kind == SETTINGS_WITHIN);
+	return i;
+}
+
+struct part *settings_add_inner(struct settings *s, struct part *outer,
+    const struct settings_row *row, const char *file, int line)
+{
+	struct part *p = settings_add_part(s, settings_inner_section(s, row),
+	    "", file, line);
+	const void *data = p->data;
+
+	p->outer = outer;
+	if (!inner_of(row, outer->data))
+		memcpy(outer->data + row->offset, &data, sizeof data);
+	return p;
+}
+
 const char *settings_row_name(const struct part *p, const char *key,
     char *out, size_t size)
 {
 	const char *name = settings_name(p->data);
+	char outer[100] = "";
 
+	if (p->outer)
+		settings_row_name(p->outer, "", outer, sizeof outer);
 	if (p->def->kind == SETTINGS_TOP)
 		snprintf(out, size, "%s", key ? key : "settings");
 	else
-		snprintf(out, size, "%s%s%s%s%s", p->def->name,
+		snprintf(out, size, "%s%s%s%s%s%s", outer, p->def->name,
 		    name[0] ? " " : "", name, key ? "." : "", key ? key : "");
 	return out;
 }
@@ -218,6 +248,33 @@ bool settings_given(const struct settings *s, const void *section,
 	return p->raws[row_of(p->def, key)].n > 0;
 }
 
+static bool is_twice(const struct part *first, const struct part *second,
+    struct err *err)
+{
+	return settings_fault(NULL, second->data, NULL, err, "there already "
+	    "at %s:%d; expected one such section", first->file, first->line);
+}
+
+/* The same for those within others. */
+static bool complete_inner(struct settings *s, struct part *p,
+    struct err *err)
+{
+	const struct settings_row *row = p->outer ? p->outer->def->rows :
+	    p->def->rows;
+
+	if (p->outer) {
+		while (row->type != SETTINGS_INNER ||
+		    strcmp(row->target, p->def->name) != 0)
+			row++;
+		const void *first = inner_of(row, p->outer->data);
+		return first == p->data || is_twice(part_of(first), p, err);
+	}
+	for (; row < p->def->rows + p->def->n_rows; row++)
+		if (row->type == SETTINGS_INNER && !inner_of(row, p->data))
+			settings_add_inner(s, p, row, NULL, 0);
+	return true;
+}
+
 /* Sections that stand at most once stand exactly once from here on. */
 static bool complete(struct settings *s, struct err *err)
 {
@@ -229,9 +286,7 @@ static bool complete(struct settings *s, struct err *err)
 		if (g->n == 0)
 			settings_add_part(s, i, "", NULL, 0);
 		if (g->n > 1)
-			return settings_fault(s, g->first->next->data, NULL,
-			    err, "there already at %s:%d; expected one such "
-			    "section", g->first->file, g->first->line);
+			return is_twice(g->first, g->first->next, err);
 	}
 	return true;
 }
@@ -266,6 +321,8 @@ static bool fill_part(struct settings *s, struct part *p, struct err *err)
 			    raws->n ? row->name : NULL, err,
 			    "%s is missing; expected %s = ...", row->name,
 			    row->name);
+		if (row->type == SETTINGS_INNER)
+			continue;
 		bool is_ref = row->type == SETTINGS_REF ||
 		    row->type == SETTINGS_REFS;
 		if (!settings_negate(s, row, raws, err) || (!is_ref &&
@@ -385,7 +442,7 @@ static struct settings *build(struct settings *s, struct str text,
     const char *name, struct err *err)
 {
 	bool ok = settings_parse(s, text, settings_text(s, str_from(name)),
-	    err) && complete(s, err);
+	    err) && complete(s, err) && each_part(s, complete_inner, err);
 
 	if (ok)
 		index_parts(s);

@@ -12,8 +12,9 @@
  * conf_tls; every such struct begins with its name and its place.
  *
  * Shapes   a string is never NULL; "" means not set. A reference to another
- *          section is a pointer to that section's struct. Sections that may
- *          stand once are always there: with defaults where the text has none.
+ *          section, and a section that stands within another, is a pointer to
+ *          that section's struct. Sections that may stand once are always
+ *          there: with defaults where the text has none.
  *          Elements of a list that were written with "!" are the last n_not
  *          of its n, without the "!"; only NEGATABLE settings have some.
  * Units    durations in ms, sizes in bytes; the fields' names say so.
@@ -101,6 +102,7 @@ enum settings_type {
 	SETTINGS_SET,		/* several of them: bits 1u << enum */
 	SETTINGS_REF,		/* the name of a section */
 	SETTINGS_REFS,
+	SETTINGS_INNER,		/* a section within this one */
 };
 
 enum settings_kind {
@@ -108,11 +110,14 @@ enum settings_kind {
 	SETTINGS_ONE,		/* name { }, at most once */
 	SETTINGS_MANY,		/* name { }, order counts */
 	SETTINGS_TITLED,	/* name title { }, titles differ */
+	SETTINGS_WITHIN,	/* name { }, at most once in each of another
+				 * kind of section, which has a row for it */
 };
 
 enum settings_flags {
 	SETTINGS_REQUIRED = 1,	/* has no default */
-	SETTINGS_FIXED = 2,	/* a reload does not change it */
+	SETTINGS_FIXED = 2,	/* a reload does not change it; not for
+				 * sections of the kinds MANY and WITHIN */
 	SETTINGS_SYSTEM = 4,	/* FILE: "" means the default, which is a file
 				 * of the system and may be missing */
 	SETTINGS_NEGATABLE = 8,	/* STRINGS, NETWORKS, REFS: an element may
@@ -133,7 +138,7 @@ struct settings_row {
 	uint64_t min, max;	/* UINT, DURATION (ms), SIZE (bytes) */
 	unsigned flags;		/* enum settings_flags */
 	const struct settings_choice *choices;	/* ends with a NULL word */
-	const char *target;	/* REF, REFS: the section's name */
+	const char *target;	/* REF, REFS, INNER: the section's name */
 	const char *none;	/* REFS: word for none of them; or NULL */
 	const char *doc;	/* one sentence or more, for the manual */
 };
@@ -152,7 +157,8 @@ struct settings_section {
 	const char *doc;
 };
 
-/* All sections, in the order in which they are printed. */
+/* All sections, in the order in which they are printed; what stands within
+ * another comes before that. */
 struct settings_schema {
 	const struct settings_section *const *sections;
 	size_t n_sections;

@@ -24,7 +24,7 @@ struct open {
 
 struct lex {
 	char *p, *end;
-	struct open open[3];	/* a section, a list in it; one too many */
+	struct open open[4];	/* sections, a list in them; one too many */
 	size_t n_open;
 	const char *file;
 	int line;

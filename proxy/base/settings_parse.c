@@ -115,9 +115,9 @@ static void consider_place(struct nearest *n, const cfg_t *cfg, bool is_top)
 		const struct settings_section *def = schema->sections[i];
 		if (is_top && def->kind == SETTINGS_TOP)
 			consider_rows(n, def);
-		else if (is_top)
+		else if (is_top && def->kind != SETTINGS_WITHIN)
 			consider(n, def->name);
-		else if (strcmp(def->name, cfg->name) == 0)
+		else if (!is_top && strcmp(def->name, cfg->name) == 0)
 			consider_rows(n, def);
 	}
 }
@@ -314,8 +314,14 @@ static bool read_stream(cfg_t *cfg, struct str text, const char *name)
 	return ok;
 }
 
+struct options {
+	cfg_opt_t *top, **of_sections;
+	size_t n;
+};
+
 /* The options of one section, as libConfuse wants them. */
-static cfg_opt_t *section_options(const struct settings_section *def)
+static cfg_opt_t *section_options(const struct options *all,
+    const struct settings *s, const struct settings_section *def)
 {
 	cfg_opt_t *opts = mem_alloc((def->n_rows + 2) * sizeof *opts);
 	cfg_opt_t *o = opts;
@@ -324,19 +330,20 @@ static cfg_opt_t *section_options(const struct settings_section *def)
 		*o++ = (cfg_opt_t)CFG_PTR_CB(BEGIN, "0", CFGF_NONE, on_begin,
 		    NULL);
 	for (size_t i = 0; i < def->n_rows; i++) {
-		cfg_flag_t list = settings_is_list(def->rows[i].type) ?
+		const struct settings_row *row = &def->rows[i];
+		cfg_flag_t list = settings_is_list(row->type) ?
 		    CFGF_LIST : CFGF_NONE;
-		*o++ = (cfg_opt_t)CFG_PTR_CB(def->rows[i].name, NULL,
-		    CFGF_NODEFAULT | list, on_value, NULL);
+		if (row->type == SETTINGS_INNER)
+			*o++ = (cfg_opt_t)CFG_SEC(row->name,
+			    all->of_sections[settings_inner_section(s, row)],
+			    CFGF_MULTI);
+		else
+			*o++ = (cfg_opt_t)CFG_PTR_CB(row->name, NULL,
+			    CFGF_NODEFAULT | list, on_value, NULL);
 	}
 	*o = (cfg_opt_t)CFG_END();
 	return opts;
 }
-
-struct options {
-	cfg_opt_t *top, **of_sections;
-	size_t n;
-};
 
 static void options_init(struct options *o, const struct settings *s)
 {
@@ -351,10 +358,12 @@ static void options_init(struct options *o, const struct settings *s)
 	o->n = schema->n_sections;
 	for (size_t i = 0; i < o->n; i++) {
 		const struct settings_section *def = schema->sections[i];
-		cfg_opt_t *opts = section_options(def);
+		cfg_opt_t *opts = section_options(o, s, def);
 		cfg_flag_t title = def->kind == SETTINGS_TITLED ?
 		    CFGF_TITLE | CFGF_NO_TITLE_DUPES : CFGF_NONE;
 		o->of_sections[i] = opts;
+		if (def->kind == SETTINGS_WITHIN)
+			continue;
 		if (def->kind != SETTINGS_TOP)
 			o->top[n++] = (cfg_opt_t)CFG_SEC(def->name, opts,
 			    CFGF_MULTI | title);
@@ -375,6 +384,19 @@ static void options_fini(struct options *o)
 	free(o->top);
 }
 
+static void take_values(struct settings *s, struct part *part, cfg_t *cfg);
+
+static void take_inner(struct settings *s, struct part *outer,
+    const struct settings_row *row, cfg_t *cfg)
+{
+	for (unsigned j = 0; j < cfg_size(cfg, row->name); j++) {
+		cfg_t *inner = cfg_getnsec(cfg, row->name, j);
+		const struct raw *begin = cfg_getptr(inner, BEGIN);
+		take_values(s, settings_add_inner(s, outer, row, begin->file,
+		    begin->line), inner);
+	}
+}
+
 /* Moves the raw values of one section from libConfuse to a part. */
 static void take_part(struct settings *s, size_t section, cfg_t *cfg)
 {
@@ -382,10 +404,21 @@ static void take_part(struct settings *s, size_t section, cfg_t *cfg)
 	const char *title = def->kind == SETTINGS_TITLED ? cfg_title(cfg) : "";
 	const struct raw *begin = def->kind == SETTINGS_TOP ? NULL :
 	    cfg_getptr(cfg, BEGIN);
-	struct part *part = settings_add_part(s, section, title,
-	    begin ? begin->file : current->file, begin ? begin->line : 1);
+
+	take_values(s, settings_add_part(s, section, title,
+	    begin ? begin->file : current->file, begin ? begin->line : 1),
+	    cfg);
+}
+
+static void take_values(struct settings *s, struct part *part, cfg_t *cfg)
+{
+	const struct settings_section *def = part->def;
 
 	for (size_t i = 0; i < def->n_rows; i++) {
+		if (def->rows[i].type == SETTINGS_INNER) {
+			take_inner(s, part, &def->rows[i], cfg);
+			continue;
+		}
 		cfg_opt_t *opt = cfg_getopt(cfg, def->rows[i].name);
 		unsigned n = cfg_opt_size(opt);
 		part->raws[i].v = settings_alloc(s, n * sizeof(struct raw));
@@ -405,6 +438,8 @@ static void take_parts(struct settings *s, cfg_t *cfg)
 			take_part(s, i, cfg);
 			continue;
 		}
+		if (def->kind == SETTINGS_WITHIN)
+			continue;
 		for (unsigned j = 0; j < cfg_size(cfg, def->name); j++)
 			take_part(s, i, cfg_getnsec(cfg, def->name, j));
 	}

@@ -42,6 +42,7 @@ struct part {
 	const char *file;	/* NULL: it does not stand in the text */
 	int line;
 	struct raws *raws;	/* one for each row */
+	const struct part *outer;	/* WITHIN: in which it stands */
 	struct part *next;
 	alignas(max_align_t) char data[];	/* its struct conf_... */
 };
@@ -91,7 +92,23 @@ static inline const struct part *part_of(const void *section)
 	    ((const char *)section - offsetof(struct part, data));
 }
 
-/* "listener imaps.address"; key NULL: "listener imaps". Returns out. */
+/* The number of the section that stands within another for this row. */
+size_t settings_inner_section(const struct settings *s,
+    const struct settings_row *row);
+
+/* A part within outer. The first one becomes the outer's field. */
+struct part *settings_add_inner(struct settings *s, struct part *outer,
+    const struct settings_row *row, const char *file, int line);
+
+static inline const void *inner_of(const struct settings_row *row,
+    const void *data)
+{
+	return *(const void *const *)(const void *)
+	    ((const char *)data + row->offset);
+}
+
+/* "listener imaps.address"; key NULL: "listener imaps"; of a section within
+ * another: "pool main.health.rise". Returns out. */
 const char *settings_row_name(const struct part *p, const char *key,
     char *out, size_t size);
 

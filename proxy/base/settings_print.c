@@ -7,6 +7,7 @@
 
 #include "proxy/base/addr.h"
 #include "proxy/base/buf.h"
+#include "proxy/base/err.h"
 #include "proxy/base/settings_parts.h"
 
 /* In double quotes; in single ones where libConfuse would see an escape or
@@ -164,7 +165,10 @@ void settings_print_field(const struct settings_row *row, const void *data,
 	case SETTINGS_REFS:
 		print_list(row, field, out);
 		return;
+	case SETTINGS_INNER:
+		break;
 	}
+	must(!"a section is no field");
 }
 
 static void print_source(const struct part *part, size_t row,
@@ -185,20 +189,27 @@ static void print_part(const struct part *part, struct buf *out,
 	const struct settings_section *def = part->def;
 	bool is_top = def->kind == SETTINGS_TOP;
 	const char *name = settings_name(part->data);
+	const char *margin = part->outer ? "\t" : "";
 
 	if (!is_top)
-		buf_printf(out, "%s%s%s {\n", def->name, name[0] ? " " : "",
-		    name);
+		buf_printf(out, "%s%s%s%s {\n", margin, def->name,
+		    name[0] ? " " : "", name);
 	for (size_t i = 0; i < def->n_rows; i++) {
-		buf_printf(out, "%s%s = ", is_top ? "" : "\t",
-		    def->rows[i].name);
-		settings_print_field(&def->rows[i], part->data, out);
+		const struct settings_row *row = &def->rows[i];
+		if (row->type == SETTINGS_INNER) {
+			print_part(part_of(inner_of(row, part->data)), out,
+			    with_sources);
+			continue;
+		}
+		buf_printf(out, "%s%s%s = ", margin, is_top ? "" : "\t",
+		    row->name);
+		settings_print_field(row, part->data, out);
 		if (with_sources)
 			print_source(part, i, out);
 		buf_puts(out, "\n");
 	}
 	if (!is_top)
-		buf_puts(out, "}\n");
+		buf_printf(out, "%s}\n", margin);
 }
 
 void settings_print(const struct settings *s, struct buf *out,
@@ -207,7 +218,8 @@ void settings_print(const struct settings *s, struct buf *out,
 	for (size_t i = 0; i < s->schema->n_sections; i++)
 		for (const struct part *p = s->groups[i].first; p;
 		    p = p->next)
-			print_part(p, out, with_sources);
+			if (!p->outer)
+				print_part(p, out, with_sources);
 }
 
 static bool is_same_field(const struct settings_row *row, const void *a,
@@ -215,6 +227,8 @@ static bool is_same_field(const struct settings_row *row, const void *a,
 {
 	const struct settings_file *x, *y;
 
+	if (row->type == SETTINGS_INNER)
+		return settings_same(inner_of(row, a), inner_of(row, b));
 	buf_clear(text_a);
 	buf_clear(text_b);
 	settings_print_field(row, a, text_a);
@@ -278,7 +292,8 @@ void settings_fixed_changes(const struct settings *was,
 		    p = p->next) {
 			const void *other = settings_find(now, p->def,
 			    settings_name(p->data));
-			if (other && p->def->kind != SETTINGS_MANY)
+			if (other && p->def->kind != SETTINGS_MANY &&
+			    p->def->kind != SETTINGS_WITHIN)
 				compare_part(p, part_of(other), visit, arg);
 		}
 }

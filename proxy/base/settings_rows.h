@@ -19,6 +19,7 @@
  *	WORD(ATOM, "word")
  *	WORDS_END(enum)
  *	SECTION(name, KIND, doc)	a section begins; KIND: TOP ONE MANY TITLED
+ *					WITHIN
  *	SETTING(section, TYPE, name, default, flags, doc)
  *	SETTING_RANGE(section, TYPE, name, default, min, max, flags, doc)
  *	SETTING_PATH(section, enum, name, default, flags, doc)
@@ -28,11 +29,14 @@
  *	SETTING_REFS(section, target, name, flags, doc)
  *	SETTING_REFS_OR(section, target, name, "none", flags, doc)
  *					a NULL among them is that word
+ *	SETTING_INNER(section, name)	the section of that name, of the kind
+ *					WITHIN, stands here; it comes before
  *	SECTION_END(name, KIND, check)
  *
  * Of SECTION(tls, TITLED, ...) come struct conf_tls, the table
  * conf_tls_section, and the functions conf_tls_all(s, &n) and
- * conf_tls_find(s, name); of a section that stands once: conf_limits(s).
+ * conf_tls_find(s, name); of a section that stands once: conf_limits(s); of
+ * one within a pool: pool->health, never NULL.
  */
 #undef CHOICES
 #undef CHOICE
@@ -49,6 +53,7 @@
 #undef SETTING_REF
 #undef SETTING_REFS
 #undef SETTING_REFS_OR
+#undef SETTING_INNER
 #undef SECTION_END
 
 #ifndef SETTINGS_FIELDS
@@ -85,6 +90,7 @@
 	{ \
 		return settings_one(snapshot, &conf_##s##_section); \
 	}
+#define SETTINGS_ACCESS_WITHIN(s)
 #define SETTINGS_ACCESS_MANY(s) \
 	static inline const struct conf_##s *const *conf_##s##_all( \
 	    const struct settings *snapshot, size_t *n_out) \
@@ -125,6 +131,7 @@
 	struct { const struct conf_##to *const *v; size_t n, n_not; } f;
 #define SETTING_REFS_OR(s, to, f, none, flags, doc) \
 	SETTING_REFS(s, to, f, flags, doc)
+#define SETTING_INNER(s, f)	const struct conf_##f *f;
 #define SECTION_END(s, kind, check) \
 	}; \
 	extern const struct settings_section conf_##s##_section; \
@@ -183,6 +190,10 @@
 	  .offset = offsetof(struct conf_##s, f), .preset = "", \
 	  .flags = (flags_), .target = #to, .none = (none_), \
 	  .doc = (doc_) },
+#define SETTING_INNER(s, f) \
+	{ .name = #f, .type = SETTINGS_INNER, \
+	  .offset = offsetof(struct conf_##s, f), .preset = "", \
+	  .target = #f, .doc = doc_##f },
 #define SECTION_END(s, kind_, check_) \
 	}; \
 	const struct settings_section conf_##s##_section = { \

@@ -454,9 +454,10 @@ static bool set_one(struct settings *s, const struct settings_row *row,
 	case SETTINGS_SET:
 	case SETTINGS_REF:
 	case SETTINGS_REFS:
+	case SETTINGS_INNER:
 		break;
 	}
-	must(!"a list or a reference");
+	must(!"a list, a reference or a section");
 	return false;
 }
 

@@ -278,6 +278,48 @@ static void test_settings_print_tells_sources(void **state)
 	settings_unref(&s);
 }
 
+/* health { } within pool { }: each pool has its own, with defaults where the
+ * text has none, and it is printed where it stands. */
+static void test_settings_within_others(void **state)
+{
+	static const char text[] =
+	    "backend a { address = \"10.0.0.1:143\" }\n"
+	    "pool x { health { type = login  user = probe\n"
+	    "  password_file = pw  rise = 7 }  backends = { a } }\n"
+	    "pool y { backends = { a } }\n";
+	struct settings *s = parse(text);
+	const struct conf_pool *x = conf_pool_find(s, "x");
+	const struct conf_pool *y = conf_pool_find(s, "y");
+
+	(void)state;
+	assert_int_equal(x->health->type, CONF_HEALTH_LOGIN);
+	assert_string_equal(x->health->user, "probe");
+	assert_string_equal(x->health->password_file.data.p, "pass word");
+	assert_int_equal(x->health->rise, 7);
+	assert_string_equal(x->health->where, "proxy.conf:2");
+	assert_int_equal(y->health->rise, 2);
+	assert_int_equal(y->health->interval_ms, 5000);
+	assert_string_equal(y->health->where, "default");
+
+	char *once = printed(s, true);
+	assert_non_null(strstr(once, "\thealth {\n\t\ttype = login\t"
+	    "# proxy.conf:2\n"));
+	assert_non_null(strstr(once, "\t\trise = 7\t# proxy.conf:3\n"));
+	struct settings *again = parse(once);
+	const struct conf_pool *same = conf_pool_find(again, "x");
+	assert_true(settings_same(x, same));
+	assert_int_equal(conf_pool_find(again, "y")->health->rise, 2);
+	settings_unref(&again);
+	char *rise = strstr(once, "rise = 7");
+	rise[7] = '8';
+	again = parse(once);
+	assert_false(settings_same(x, conf_pool_find(again, "x")));
+	assert_true(settings_same(y, conf_pool_find(again, "y")));
+	settings_unref(&again);
+	free(once);
+	settings_unref(&s);
+}
+
 static void test_settings_trim_secrets_and_hold_files_once(void **state)
 {
 	struct settings *s = parse("auth { mechanisms = EXTERNAL\n"
@@ -528,6 +570,7 @@ int main(void)
 		cmocka_unit_test(test_settings_read_values_in_all_forms),
 		cmocka_unit_test(test_settings_print_is_read_again),
 		cmocka_unit_test(test_settings_print_tells_sources),
+		cmocka_unit_test(test_settings_within_others),
 		cmocka_unit_test(test_settings_trim_secrets_and_hold_files_once),
 		cmocka_unit_test(test_settings_tell_files_once_each),
 		cmocka_unit_test(test_settings_tell_fixed_changes),

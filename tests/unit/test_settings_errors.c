@@ -221,6 +221,29 @@ static const struct row {
 	{ "dns { servers = { \"ns.example:53\" } }",
 	  "t:1: dns.servers: \"ns.example:53\" has a name; expected an IP "
 	  "address and a port" },
+	/* a section within another */
+	{ HOST "pool p { backends = h health { } health { } }",
+	  "t:1: pool p.health: there already at t:1; expected one such "
+	  "section" },
+	{ HOST "pool p { backends = h" EOL "health {" EOL "rise = 0 } }",
+	  "t:3: pool p.health.rise: \"0\" is out of range; expected 1 to "
+	  "100" },
+	{ HOST "pool p { backends = h health { rize = 1 } }",
+	  "t:1: unknown setting \"rize\" in health; did you mean \"rise\"?" },
+	{ HOST "pool p { backends = h interval = 1s }",
+	  "t:1: unknown setting \"interval\" in pool; it belongs into "
+	  "health" },
+	{ "health { }", "t:1: unknown setting \"health\" here; it belongs "
+	  "into pool" },
+	{ HOST "pool p { backends = h health = tcp }",
+	  "t:1: no \"{\" behind \"health\"; expected \"{\"" },
+	{ HOST "pool p { backends = h health { type = login } }",
+	  "t:1: pool p.health.type: login without a user; expected user" },
+	{ HOST "pool p { backends = h health { type = login user = u } }",
+	  "t:1: pool p.health.type: login without a password; expected "
+	  "password_file" },
+	{ HOST "pool p { backends = h health { password_file = nope } }",
+	  "t:1: pool p.health.password_file: the file \"nope\" was not sent" },
 	/* who logs in */
 	{ "auth { backend_login = master }",
 	  "t:1: auth.backend_login: master without a master user; expected "
