@@ -104,3 +104,5 @@ test_ldap_text := backends/ldap_text.c
 test_ldap_client := backends/blocker.c backends/ldap_client.c \
 	backends/ldap_dial.c backends/ldap_reply.c backends/ldap_check.c
 LIBS_test_ldap_client := $(MODULE_LIBS_ldap)
+test_bucket := backends/bucket.c
+test_condition := backends/condition.c

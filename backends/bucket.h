@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#ifndef BACKENDS_BUCKET_H
+#define BACKENDS_BUCKET_H
+/*
+ * bucket - so many a second and no more: a token bucket
+ *
+ *	bucket_take() = 0     a token was there and is taken
+ *	bucket_take() = n     none: ask again in n ms
+ *
+ * A full bucket holds what comes in BUCKET_BURST_S, and one token at least:
+ * that much may pass at once after a pause.
+ *
+ * Units    tokens a second; now_s on a clock that only goes forward.
+ * Errors   none. A rate of 0 is no limit.
+ * Owns     nothing; all zero is a bucket without limit.
+ * Thread   its owner's. Pure: the time comes from the caller.
+ */
+#include <stdint.h>
+
+#define BUCKET_BURST_S 0.1
+
+struct bucket {
+	double rate, tokens, at_s;
+};
+
+/* Full when it had no limit before; else it keeps what it holds. */
+void bucket_set_rate(struct bucket *b, double rate, double now_s);
+
+uint64_t bucket_take(struct bucket *b, double now_s);
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * Copyright 2026 The Mailweir authors */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "backends/bucket.h"
+
+/* Takes all that is there. */
+static unsigned drain(struct bucket *b, double now_s)
+{
+	unsigned n = 0;
+
+	while (n < 100000 && bucket_take(b, now_s) == 0)
+		n++;
+	return n;
+}
+
+static void test_bucket_without_rate_is_no_limit(void **state)
+{
+	struct bucket b = { 0 };
+
+	(void)state;
+	assert_int_equal(drain(&b, 5), 100000);
+}
+
+static void test_bucket_holds_its_rate(void **state)
+{
+	struct bucket b = { 0 };
+	unsigned n = 0;
+
+	(void)state;
+	bucket_set_rate(&b, 200, 100);
+	/* asked without pause for ten seconds */
+	for (unsigned ms = 0; ms <= 10000; ms++)
+		n += drain(&b, 100 + ms / 1000.);
+	assert_in_range(n, 2018, 2022);	/* a burst, and then the rate */
+	/* a long pause gives no more than a burst */
+	assert_int_equal(drain(&b, 1000), 20);
+}
+
+static void test_bucket_tells_when(void **state)
+{
+	struct bucket b = { 0 };
+
+	(void)state;
+	bucket_set_rate(&b, 2, 50);
+	assert_int_equal(bucket_take(&b, 50), 0);
+	uint64_t ms = bucket_take(&b, 50);
+	assert_in_range(ms, 500, 501);
+	assert_true(bucket_take(&b, 50 + (double)(ms - 10) / 1000) > 0);
+	assert_int_equal(bucket_take(&b, 50 + (double)ms / 1000), 0);
+	/* rates below one a second still let one through */
+	struct bucket slow = { 0 };
+	bucket_set_rate(&slow, 0.5, 0);
+	assert_int_equal(bucket_take(&slow, 0), 0);
+	assert_in_range(bucket_take(&slow, 0), 2000, 2001);
+}
+
+/* Another rate gives nothing for free; a clock that stands still neither. */
+static void test_bucket_changes_its_rate(void **state)
+{
+	struct bucket b = { 0 };
+
+	(void)state;
+	bucket_set_rate(&b, 100, 1);
+	assert_int_equal(drain(&b, 1), 10);
+	bucket_set_rate(&b, 1000, 1);
+	assert_int_equal(drain(&b, 1), 0);
+	assert_int_equal(drain(&b, 0.5), 0);
+	assert_int_equal(drain(&b, 1.05), 50);
+	bucket_set_rate(&b, 10, 9);
+	assert_int_equal(drain(&b, 9), 1);
+	bucket_set_rate(&b, 0, 9);
+	assert_int_equal(drain(&b, 9), 100000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bucket_without_rate_is_no_limit),
+		cmocka_unit_test(test_bucket_holds_its_rate),
+		cmocka_unit_test(test_bucket_tells_when),
+		cmocka_unit_test(test_bucket_changes_its_rate),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
