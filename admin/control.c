@@ -14,15 +14,16 @@
 #include "admin/order.h"
 #include "admin/operator.h"
 #include "backends/auth.h"
+#include "backends/balance.h"
 #include "backends/conf.h"
 #include "backends/decide.h"
 #include "backends/drain.h"
 #include "backends/farm.h"
 #include "backends/geo.h"
+#include "backends/health.h"
 #include "backends/keep.h"
 #include "backends/moves.h"
 #include "backends/place.h"
-#include "backends/probe.h"
 #include "backends/resolve.h"
 #include "backends/table.h"
 #include "proxy/base/buf.h"
@@ -151,6 +152,34 @@ static void take_backend_capabilities(struct control *c,
 
 	if (b && backend_hear(b, m->words))
 		update_capabilities(c);
+}
+
+/* --- the health of backends ---------------------------------------------------- */
+
+static void on_backend_changed(void *owner, struct backend *b)
+{
+	struct control *c = owner;
+
+	decide_weigh(c->decide, b);
+	decide_wake(c->decide, b);
+}
+
+/* The session's user is known as long as it has its lease. */
+static void take_attempt(const struct peer *p, const struct msg_attempt *m)
+{
+	struct control *c = p->control;
+	struct backend *b = farm_find(c->farm, m->backend);
+	struct place_session s = { .user = STR_NONE };
+
+	if (!b)
+		return;	/* of a configuration before this */
+	(void)place_find(c->place, p->id, m->session, &s);
+	health_login(c->health, b, &(struct health_login){
+	    .failure = m->failure.n ? login_failure_find(m->failure) :
+		LOGIN_FAIL_NONE,
+	    .is_greeted = m->is_greeted, .ms = m->ms,
+	    .key = condition_key(p->id, m->session),
+	    .user = balance_hash(s.user) | 1 });
 }
 
 /* --- serving ------------------------------------------------------------------- */
@@ -347,6 +376,9 @@ static void on_peer_message(void *owner, struct link *l, const struct msg *m)
 		p->is_synced = true;
 		serve(p->control, false);
 		break;
+	case MSG_ATTEMPT:
+		take_attempt(p, &m->attempt);
+		break;
 	case MSG_BACKEND_CAPABILITIES:
 		take_backend_capabilities(p->control,
 		    &m->backend_capabilities);
@@ -435,7 +467,7 @@ static bool put_in_force(struct control *c, struct settings *fresh,
 		return false;
 	if (!c->settings)
 		open_keep(c, conf_admin(fresh)->state_file);
-	probe_stop(c->probe);
+	health_stop(c->health);
 	decide_hold(c->decide);
 	bool is_good = decide_configure(c->decide, fresh,
 	    conf_limits(fresh)->sessions_per_address, err);
@@ -445,7 +477,7 @@ static bool put_in_force(struct control *c, struct settings *fresh,
 		operator_restore(c);
 	}
 	go_on(c);
-	probe_start(c->probe);
+	health_start(c->health);
 	if (!is_good)
 		return false;
 	settings_unref(&c->settings);
@@ -496,13 +528,13 @@ static void on_names(void *owner)
 
 	if (!farm_is_outdated(c->farm))
 		return;
-	probe_stop(c->probe);
+	health_stop(c->health);
 	decide_hold(c->decide);
 	decide_update(c->decide);
 	/* a target that comes may be one that the operator has emptied */
 	operator_restore(c);
 	go_on(c);
-	probe_start(c->probe);
+	health_start(c->health);
 	update_capabilities(c);
 }
 
@@ -597,8 +629,9 @@ static void init(struct control *c, int fd)
 	if (!c->resolve)
 		die("control: %s", err.text);
 	c->farm = farm_new(c->resolve);
-	c->probe = probe_new(c->loop, c->farm, update_capabilities, c);
 	c->place = place_new();
+	c->health = health_new(c->loop, c->farm, c->place,
+	    update_capabilities, on_backend_changed, c);
 	c->tables = tables_new(c->loop);
 	c->auth = auth_new(c->loop);
 	c->geo = geo_new(c->loop, on_geo_ready, c);
@@ -633,8 +666,8 @@ static void fini(struct control *c)
 	geo_free(&c->geo);
 	auth_free(&c->auth);
 	tables_free(&c->tables);
+	health_free(&c->health);
 	place_free(&c->place);
-	probe_free(&c->probe);
 	farm_free(&c->farm);
 	resolve_free(&c->resolve);
 	settings_unref(&c->settings);

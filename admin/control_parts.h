@@ -43,7 +43,7 @@ struct control {
 	struct settings *settings;		/* made of it */
 	struct resolve *resolve;
 	struct farm *farm;
-	struct probe *probe;
+	struct health *health;
 	struct place *place;
 	struct tables *tables;
 	struct auth *auth;

@@ -29,15 +29,17 @@ void bucket_set_rate(struct bucket *b, double rate, double now_s)
 		b->tokens = room(b);
 }
 
-uint64_t bucket_take(struct bucket *b, double now_s)
+uint64_t bucket_take(struct bucket *b, uint64_t most_ms, double now_s)
 {
+	double wait_ms;
+
 	if (b->rate <= 0)
 		return 0;
 	fill(b, now_s);
-	if (b->tokens >= 1) {
-		b->tokens -= 1;
-		return 0;
-	}
+	wait_ms = b->tokens >= 1 ? 0 : (1 - b->tokens) / b->rate * 1000;
+	if (wait_ms > (double)most_ms)
+		return BUCKET_NEVER;
+	b->tokens -= 1;
 	/* rounded up, so that it is there then */
-	return (uint64_t)((1 - b->tokens) / b->rate * 1000) + 1;
+	return (uint64_t)wait_ms + (wait_ms > 0);
 }

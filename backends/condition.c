@@ -25,6 +25,7 @@ void condition_doubt(struct condition *c)
 {
 	c->is_proven = false;
 	c->good_checks = c->bad_checks = c->bad_logins = 0;
+	c->trial = 0;
 	c->try_after_s = 0;
 }
 
@@ -42,7 +43,7 @@ static bool turn(struct condition *c, enum condition_state state,
 	c->state = state;
 	c->since_s = now_s;
 	c->good_checks = c->bad_checks = c->bad_logins = 0;
-	c->bad_user = 0;
+	c->bad_user = c->trial = 0;
 	c->try_after_s = 0;
 	if (state == CONDITION_UP)
 		c->up_s = now_s;
@@ -66,8 +67,8 @@ bool condition_check_ok(struct condition *c, const struct condition_rules *r,
 	c->bad_checks = 0;
 	if (r->check_proves)
 		c->bad_logins = 0;
-	if (c->state == CONDITION_UP ||
-	    (c->state == CONDITION_PROBING && !r->check_proves))
+	if (c->state == CONDITION_UP || (c->state == CONDITION_PROBING &&
+	    !r->check_proves && !is_first))
 		return false;
 	if (++c->good_checks < r->rise && !is_first)
 		return false;
@@ -89,7 +90,7 @@ bool condition_check_failed(struct condition *c,
 	return turn(c, CONDITION_DOWN, now_s, "%s", why);
 }
 
-bool condition_login_ok(struct condition *c, double now_s)
+bool condition_login_ok(struct condition *c, uint64_t key, double now_s)
 {
 	c->bad_logins = 0;
 	c->bad_user = 0;
@@ -97,7 +98,8 @@ bool condition_login_ok(struct condition *c, double now_s)
 	case CONDITION_UP:
 		return false;
 	case CONDITION_PROBING:
-		return turn(c, CONDITION_UP, now_s, "a login succeeded");
+		return key == c->trial &&
+		    turn(c, CONDITION_UP, now_s, "a login succeeded");
 	case CONDITION_DOWN:	/* it was on its way before */
 		break;
 	}
@@ -105,14 +107,15 @@ bool condition_login_ok(struct condition *c, double now_s)
 }
 
 bool condition_login_failed(struct condition *c,
-    const struct condition_rules *r, uint64_t user, const char *why,
-    double now_s)
+    const struct condition_rules *r, uint64_t key, uint64_t user,
+    const char *why, double now_s)
 {
 	switch (c->state) {
 	case CONDITION_UP:
 		break;
 	case CONDITION_PROBING:
-		c->try_after_s = now_s + r->fast_interval_s;
+		if (key == c->trial)
+			condition_try(c, 0, r->fast_interval_s, now_s);
 		return false;
 	case CONDITION_DOWN:
 		return false;
@@ -138,16 +141,19 @@ bool condition_is_fit(const struct condition *c, double now_s)
 	return false;
 }
 
-void condition_try(struct condition *c, double limit_s, double now_s)
+void condition_try(struct condition *c, uint64_t key, double limit_s,
+    double now_s)
 {
-	if (c->state == CONDITION_PROBING)
-		c->try_after_s = now_s + limit_s;
+	if (c->state != CONDITION_PROBING)
+		return;
+	c->trial = key;
+	c->try_after_s = now_s + limit_s;
 }
 
-void condition_untry(struct condition *c, double now_s)
+void condition_untry(struct condition *c, uint64_t key, double now_s)
 {
-	if (c->try_after_s > now_s)
-		c->try_after_s = now_s;
+	if (key == c->trial)
+		condition_try(c, 0, 0, now_s);
 }
 
 double condition_delay(const struct condition *c,

@@ -16,7 +16,8 @@
  *
  * Only a check makes a backend DOWN: what real logins tell is partly their
  * clients' doing, so it makes it doubtful. A PROBING backend gets one login at
- * a time, and after one that failed a pause. Without checks (type = none)
+ * a time, its trial, and after one that failed a pause; what others say then,
+ * which may have begun before, is not heard. Without checks (type = none)
  * there is no DOWN.
  *
  * At the beginning nothing is known, and the first check alone decides; so it
@@ -27,7 +28,8 @@
  *
  * Shapes   login failures of one user in a row count once, where that user
  *          may be the reason: a broken mailbox is no broken backend. user is
- *          a hash; 0: whoever it was, it was not their doing.
+ *          a hash; 0: whoever it was, it was not their doing. key stands for
+ *          a login: condition_key().
  * Units    seconds of clock.h.
  * Errors   none.
  * Owns     nothing.
@@ -61,7 +63,8 @@ struct condition {
 	unsigned good_checks, bad_checks, bad_logins;
 	uint64_t bad_user;	/* of the last failure that counted */
 	double up_s;		/* when it came back; 0: it was always up */
-	double try_after_s;	/* PROBING: not before */
+	uint64_t trial;		/* PROBING: the login that is let through */
+	double try_after_s;	/* the next one is not, before */
 };
 
 /* "up", "probing", "down" */
@@ -83,17 +86,24 @@ bool condition_check_ok(struct condition *c, const struct condition_rules *r,
 bool condition_check_failed(struct condition *c,
     const struct condition_rules *r, const char *why, double now_s);
 
-bool condition_login_ok(struct condition *c, double now_s);
+bool condition_login_ok(struct condition *c, uint64_t key, double now_s);
 bool condition_login_failed(struct condition *c,
-    const struct condition_rules *r, uint64_t user, const char *why,
-    double now_s);
+    const struct condition_rules *r, uint64_t key, uint64_t user,
+    const char *why, double now_s);
+
+/* A session's login; never 0. */
+static inline uint64_t condition_key(uint64_t worker, uint64_t session)
+{
+	return ((worker << 48) ^ session) | 1ull << 63;
+}
 
 /* Whether it may get a login now. Who gets one while PROBING is told by
  * condition_try(): the next one waits until the result is here, or the limit
  * is over; condition_untry() says that there is no result. */
 bool condition_is_fit(const struct condition *c, double now_s);
-void condition_try(struct condition *c, double limit_s, double now_s);
-void condition_untry(struct condition *c, double now_s);
+void condition_try(struct condition *c, uint64_t key, double limit_s,
+    double now_s);
+void condition_untry(struct condition *c, uint64_t key, double now_s);
 
 /* Time to the next check, within a tenth of the interval; chance: 0 to 1. */
 double condition_delay(const struct condition *c,

@@ -10,6 +10,7 @@
 #include "backends/farm.h"
 #include "backends/moves.h"
 #include "backends/place.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include <utlist.h>
@@ -335,6 +336,19 @@ void decide_go(struct decide *d)
 			decision_resume(dn);
 }
 
+/* Whether it waits for what b may have now. To whom b has promised a place it
+ * keeps that, unless it has fallen meanwhile. */
+static bool may_go_on(const struct decision *dn, const struct backend *b)
+{
+	if (dn->queue.is_for_user)
+		return false;
+	if (dn->queue.promised)
+		return dn->queue.promised == b &&
+		    backend_condition(b)->state == CONDITION_DOWN;
+	return dn->queue.backend ? dn->queue.backend == b :
+	    pool_has(dn->queue.pool, b);
+}
+
 /* There may be room at the backend. Who waits for it is asked in turn; the
  * list is taken down first, since who still has to wait comes to a new one. */
 void decide_wake(struct decide *d, const struct backend *b)
@@ -347,10 +361,7 @@ void decide_wake(struct decide *d, const struct backend *b)
 	DL_FOREACH_SAFE2(all, dn, next, queue_next) {
 		DL_DELETE2(all, dn, queue_prev, queue_next);
 		DL_APPEND2(d->queue, dn, queue_prev, queue_next);
-		if (dn->queue.is_for_user)
-			continue;
-		if (dn->queue.backend ? dn->queue.backend == b :
-		    pool_has(dn->queue.pool, b))
+		if (may_go_on(dn, b))
 			decision_resume(dn);
 	}
 }

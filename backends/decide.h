@@ -19,8 +19,10 @@
  * balance  the backend. A user who is held or on the way to another backend
  *          waits first (moves.h). Where users are kept together, the one that has the
  *          user's sessions; otherwise one of the pool (balance.h), or of its
- *          fallback pools. Where all are full, the question waits in a
- *          queue.
+ *          fallback pools. Who is down gets nobody; a doubtful one
+ *          (condition.h) one login at a time, or all where there is nobody
+ *          else. Where all are full, and where the chosen one has its
+ *          logins a second, the question waits in a queue.
  * place    limits, and the session's lease (place.h). A user who comes to
  *          another backend than before moves as a whole: the sessions that
  *          are left elsewhere are told to end.
@@ -146,7 +148,8 @@ void decide_go(struct decide *d);
 /* The session has ended: its lease, or its question, is no more. */
 void decide_release(struct decide *d, uint64_t worker, uint64_t session);
 
-/* There may be room at the backend for logins that wait. */
+/* There may be room at the backend for logins that wait; or it has fallen, and
+ * those that it has promised a turn go elsewhere. */
 void decide_wake(struct decide *d, const struct backend *b);
 
 /* The backend has another weight. */

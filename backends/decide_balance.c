@@ -2,9 +2,11 @@
  * Copyright 2026 The Mailweir authors */
 /*
  * Which backend: the one where the user is already, or one of the pool, or of
- * a fallback pool. A backend that is down is passed over at once; for one that
- * is only full a login may wait.
+ * a fallback pool. A backend that is down is passed over at once, and one in
+ * doubt as long as there are others; for one that is only full, or has its
+ * logins a second, a login may wait.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "backends/balance.h"
@@ -13,9 +15,11 @@
 #include "backends/farm.h"
 #include "backends/moves.h"
 #include "backends/place.h"
+#include "proxy/base/clock.h"
 #include <utlist.h>
 
 #define RANKS_SHOWN 10
+#define TEXT_BYTES 300	/* of an obstacle */
 
 /* What keeps a backend from a session now. */
 enum obstacle {
@@ -25,10 +29,15 @@ enum obstacle {
 	NO_ADDRESS,
 	FULL,
 	RESOLVING,
+	DOWN,
+	DOUBTFUL,		/* another login tries it now */
 };
 
-static const char *obstacle_text(enum obstacle o)
+static const char *obstacle_text(const struct backend *b, enum obstacle o,
+    char text[TEXT_BYTES])
 {
+	const struct condition *c = backend_condition(b);
+
 	switch (o) {
 	case FIT:
 		return "fit";
@@ -42,6 +51,12 @@ static const char *obstacle_text(enum obstacle o)
 		return "is full";
 	case RESOLVING:
 		return "its name is being resolved";
+	case DOWN:
+	case DOUBTFUL:
+		snprintf(text, TEXT_BYTES, "%s for %.0f s: %s",
+		    condition_word(c->state), clock_now() - c->since_s,
+		    c->why);
+		return text;
 	}
 	return "";
 }
@@ -68,14 +83,35 @@ static bool is_full(const struct decision *dn, const struct backend *b)
 	    backend_name(b)) >= most;
 }
 
-/* FIT: the answer has its address. wish: up to which it may be. */
+static enum obstacle ailment(const struct backend *b, bool takes_doubtful)
+{
+	const struct condition *c = backend_condition(b);
+
+	switch (c->state) {
+	case CONDITION_UP:
+		break;
+	case CONDITION_DOWN:
+		return DOWN;
+	case CONDITION_PROBING:
+		if (!takes_doubtful && !condition_is_fit(c, clock_now()))
+			return DOUBTFUL;
+		break;
+	}
+	return FIT;
+}
+
+/* FIT: the answer has its address. wish: up to which it may be.
+ * takes_doubtful: there is nobody else. */
 static enum obstacle obstacle_of(struct decision *dn, const struct backend *b,
-    enum backend_wish wish)
+    enum backend_wish wish, bool takes_doubtful)
 {
 	if (backend_wish(b) > wish)
 		return NOT_WANTED;
 	if (dn->q.excluded.n && was_tried(dn, b))
 		return TRIED;
+	enum obstacle ill = ailment(b, takes_doubtful);
+	if (ill != FIT)
+		return ill;
 	switch (backend_address(b, balance_hash(dn->user),
 	    &dn->answer.address)) {
 	case RESOLVE_KNOWN:
@@ -90,10 +126,15 @@ static enum obstacle obstacle_of(struct decision *dn, const struct backend *b,
 
 static enum obstacle obstacle(struct decision *dn, const struct backend *b)
 {
-	return obstacle_of(dn, b, BACKEND_READY);
+	return obstacle_of(dn, b, BACKEND_READY, false);
 }
 
 /* --- the queue --------------------------------------------------------------- */
+
+static bool has_seat(const struct pool *pool)
+{
+	return pool->n_queued < pool->conf->queue;
+}
 
 static enum decide_step wait_in_queue(struct decision *dn, struct pool *pool)
 {
@@ -104,7 +145,7 @@ static enum decide_step wait_in_queue(struct decision *dn, struct pool *pool)
 		return decide_wait(dn, "in the queue of the pool");
 	if (dn->queue.is_late)
 		return decide_refuse(dn, SAY_UNAVAILABLE, "queue-timeout");
-	if (pool->n_queued >= pool->conf->queue)
+	if (!has_seat(pool))
 		return decide_refuse(dn, SAY_UNAVAILABLE, "queue-full");
 	if (dn->queue.until == 0)
 		dn->queue.until = now +
@@ -124,6 +165,7 @@ static enum decide_step wait_for_room(struct decision *dn, struct pool *pool,
     struct backend *b)
 {
 	dn->queue.is_for_user = false;
+	dn->queue.promised = NULL;
 	dn->queue.backend = b;
 	return wait_in_queue(dn, pool);
 }
@@ -131,7 +173,27 @@ static enum decide_step wait_for_room(struct decision *dn, struct pool *pool,
 static enum decide_step wait_for_user(struct decision *dn)
 {
 	dn->queue.is_for_user = true;
+	dn->queue.promised = NULL;
 	return wait_in_queue(dn, dn->pool);
+}
+
+/* b has its logins a second, but one in so many ms is promised. */
+static enum decide_step wait_for_turn(struct decision *dn, struct pool *pool,
+    struct backend *b, uint64_t ms)
+{
+	struct decide *d = dn->decide;
+
+	if (ms == BUCKET_NEVER)
+		return decide_refuse(dn, SAY_UNAVAILABLE, has_seat(pool) ?
+		    "queue-timeout" : "queue-full");
+	enum decide_step step = wait_for_room(dn, pool, b);
+	if (step == DECIDE_SUSPENDED) {
+		dn->queue.promised = b;
+		ev_timer_stop(d->parts.loop, &dn->limit);
+		ev_timer_set(&dn->limit, (double)ms / 1000, 0.);
+		ev_timer_start(d->parts.loop, &dn->limit);
+	}
+	return step;
 }
 
 /* --- one backend only ---------------------------------------------------------- */
@@ -139,6 +201,15 @@ static enum decide_step wait_for_user(struct decision *dn)
 static enum decide_step take(struct decision *dn, struct pool *pool,
     struct backend *b)
 {
+	uint64_t most_ms = has_seat(pool) ? pool->conf->queue_timeout_ms : 0;
+	uint64_t ms = dn->line || dn->queue.promised == b ? 0 :
+	    backend_take_token(b, most_ms);
+
+	if (ms)
+		return wait_for_turn(dn, pool, b, ms);
+	if (!dn->line)
+		backend_granted(b, condition_key(dn->key.worker,
+		    dn->key.session));
 	dn->backend = b;
 	dn->pool = pool;
 	return DECIDE_NEXT;
@@ -147,10 +218,11 @@ static enum decide_step take(struct decision *dn, struct pool *pool,
 static enum decide_step only(struct decision *dn, struct pool *pool,
     struct backend *b, enum backend_wish wish, const char *why)
 {
-	enum obstacle o = obstacle_of(dn, b, wish);
+	enum obstacle o = obstacle_of(dn, b, wish, true);
+	char text[TEXT_BYTES];
 
 	decide_say(dn, "%s, %s: %s", backend_conf(b)->name, why,
-	    obstacle_text(o));
+	    obstacle_text(b, o, text));
 	switch (o) {
 	case FIT:
 		return take(dn, pool, b);
@@ -161,6 +233,8 @@ static enum decide_step only(struct decision *dn, struct pool *pool,
 	case NOT_WANTED:
 	case TRIED:
 	case NO_ADDRESS:
+	case DOWN:
+	case DOUBTFUL:
 		break;
 	}
 	return decide_refuse(dn, SAY_UNAVAILABLE, "no-backend");
@@ -190,6 +264,7 @@ static size_t choose(const struct decision *dn, const struct pool *pool)
 /* All members by rank, for a person to read. */
 static void show_ranks(struct decision *dn, struct pool *pool)
 {
+	char text[TEXT_BYTES];
 	size_t at;
 
 	memset(pool->unfit, 0, pool->n * sizeof *pool->unfit);
@@ -203,16 +278,18 @@ static void show_ranks(struct decision *dn, struct pool *pool)
 		    "weight %u%s: %s", pool->conf->name, rank,
 		    backend_conf(b)->name, backend_conf(b)->weight,
 		    backend_tier(b) ? ", if none before it serves" : "",
-		    obstacle_text(obstacle(dn, b)));
+		    obstacle_text(b, obstacle(dn, b), text));
 	}
 }
 
 /* FIT: dn->backend. Most questions need one look: the first choice is fit.
  * Otherwise what would help most: FULL before all that cannot be waited
  * for. */
-static enum obstacle one_of(struct decision *dn, struct pool *pool)
+static enum obstacle one_of(struct decision *dn, struct pool *pool,
+    bool takes_doubtful)
 {
 	enum obstacle worst = NO_ADDRESS;
+	char text[TEXT_BYTES];
 	size_t at;
 
 	if (dn->line && pool->conf->balance == CONF_BALANCE_USER_HASH)
@@ -229,28 +306,31 @@ static enum obstacle one_of(struct decision *dn, struct pool *pool)
 			continue;
 		}
 		dn->backend = pool->members[at];
-		enum obstacle o = obstacle(dn, dn->backend);
+		enum obstacle o = obstacle_of(dn, dn->backend, BACKEND_READY,
+		    takes_doubtful);
 		decide_say(dn, "%s: %s", backend_conf(dn->backend)->name,
-		    obstacle_text(o));
+		    obstacle_text(dn->backend, o, text));
 		if (o == FIT || o == RESOLVING)
 			return o;
-		if (o == FULL)
-			worst = FULL;
+		if (o == FULL || (o == DOUBTFUL && worst != FULL))
+			worst = o;
 		pool->unfit[at] = true;
 	}
 	return worst;
 }
 
-static enum decide_step one_of_pools(struct decision *dn)
+static enum decide_step one_of_pools(struct decision *dn,
+    bool takes_doubtful)
 {
 	struct pool *first = dn->pool, *full = NULL;
+	bool has_doubtful = false;
 
 	for (size_t i = 0; i <= first->n_fallback; i++) {
 		struct pool *pool = i ? first->fallback[i - 1] : first;
 		if (i)
 			decide_say(dn, "falls back on pool %s",
 			    pool->conf->name);
-		switch (one_of(dn, pool)) {
+		switch (one_of(dn, pool, takes_doubtful)) {
 		case FIT:
 			return take(dn, pool, dn->backend);
 		case RESOLVING:
@@ -260,14 +340,22 @@ static enum decide_step one_of_pools(struct decision *dn)
 			if (!full)
 				full = pool;
 			break;
+		case DOUBTFUL:
+			has_doubtful = true;
+			break;
 		case NOT_WANTED:
 		case TRIED:
 		case NO_ADDRESS:
+		case DOWN:
 			break;
 		}
 		/* it serves, though not at once */
 		if (full)
 			break;
+	}
+	if (has_doubtful && !full) {
+		decide_say(dn, "there is nobody but those in doubt");
+		return one_of_pools(dn, true);
 	}
 	return full ? wait_for_room(dn, full, NULL) :
 	    decide_refuse(dn, SAY_UNAVAILABLE, "no-backend");
@@ -281,7 +369,8 @@ static bool is_down(const struct decision *dn, const struct backend *b)
 {
 	struct addr address;
 
-	return backend_address(b, 0, &address) == RESOLVE_FAILED ||
+	return backend_condition(b)->state == CONDITION_DOWN ||
+	    backend_address(b, 0, &address) == RESOLVE_FAILED ||
 	    (was_tried(dn, b) && (str_starts(dn->q.failure, STR("connect")) ||
 		str_starts(dn->q.failure, STR("timeout")) ||
 		str_starts(dn->q.failure, STR("closed")) ||
@@ -354,5 +443,5 @@ enum decide_step decide_stage_balance(struct decision *dn)
 	if (dn->pinned)
 		return only(dn, dn->pool, dn->pinned, BACKEND_READY,
 		    "and no other");
-	return one_of_pools(dn);
+	return one_of_pools(dn, false);
 }

@@ -46,6 +46,7 @@ struct decide_queue {
 	struct pool *pool;
 	bool is_for_user;		/* who is held or on the way */
 	struct backend *backend;	/* NULL: any of the pool */
+	struct backend *promised;	/* its token is this login's */
 	double until;			/* of ev_now(); 0: not waited yet */
 };
 

@@ -30,6 +30,11 @@ struct backend {
 	size_t turn;		/* of its addresses, for checks */
 	char *peer;		/* whose words the capabilities are */
 	struct buf capabilities;
+	struct condition condition;
+	struct condition_rules rules;
+	struct bucket logins;
+	const struct conf_pool *pool;	/* that cares for it */
+	size_t index;
 	enum backend_wish wish;
 	int weight;		/* the operator's; -1: the configuration's */
 	bool is_kept;		/* by the farm_configure() that runs */
@@ -113,6 +118,7 @@ static struct backend *backend_get(struct farm *f, const char *name)
 		b->name = mem_strdup(name);
 		b->weight = -1;
 		buf_init(&b->capabilities, CAPS_MAX);
+		condition_init(&b->condition, clock_now());
 		HASH_ADD_KEYPTR(hh, f->backends, b->name, strlen(name), b);
 	}
 	return b;
@@ -138,10 +144,13 @@ static struct backend *backend_configure(struct farm *f,
 	if (b->peer && strcmp(b->peer, peer) != 0) {
 		buf_clear(&b->capabilities);
 		faults_fini(&b->faults);
+		condition_doubt(&b->condition);
 	}
 	free(b->peer);
 	b->peer = peer;
 	f->list = mem_realloc(f->list, (f->n + 1) * sizeof(struct backend *));
+	b->pool = NULL;
+	b->index = f->n;
 	f->list[f->n++] = b;
 	return b;
 }
@@ -224,6 +233,39 @@ static void section_add(struct farm *f, const struct conf_backend *conf)
 	s->members[s->n++] = backend_configure(f, conf, NULL);
 }
 
+/* --- who cares for them ------------------------------------------------------ */
+
+/* The pool does, unless another one does already. */
+static void pool_care(const struct farm *f, const struct conf_pool *pool)
+{
+	for (size_t i = 0; i < pool->backends.n; i++) {
+		size_t n;
+		struct backend *const *members = farm_members(f,
+		    pool->backends.v[i], &n);
+		for (size_t k = 0; k < n; k++) {
+			struct backend *b = members[k];
+			if (!b->pool ||
+			    (b->pool->health->type == CONF_HEALTH_NONE &&
+			     pool->health->type != CONF_HEALTH_NONE))
+				b->pool = pool;
+		}
+	}
+}
+
+static void backend_follow(struct backend *b)
+{
+	const struct conf_health *h = b->pool->health;
+
+	b->rules = (struct condition_rules){
+		.is_checked = h->type != CONF_HEALTH_NONE,
+		.check_proves = h->type == CONF_HEALTH_LOGIN,
+		.rise = h->rise, .fall = h->fall,
+		.interval_s = (double)h->interval_ms / 1000,
+		.fast_interval_s = (double)h->fast_interval_ms / 1000,
+		.slow_start_s = (double)b->pool->slow_start_ms / 1000 };
+	bucket_set_rate(&b->logins, b->pool->login_rate, clock_now());
+}
+
 void farm_configure(struct farm *f, struct settings *settings)
 {
 	struct section *old = f->sections;
@@ -238,6 +280,10 @@ void farm_configure(struct farm *f, struct settings *settings)
 	for (size_t i = 0; i < n_pools; i++)
 		for (size_t k = 0; k < pools[i]->backends.n; k++)
 			section_add(f, pools[i]->backends.v[k]);
+	for (size_t i = 0; i < n_pools; i++)
+		pool_care(f, pools[i]);
+	for (size_t i = 0; i < f->n; i++)
+		backend_follow(f->list[i]);
 	sections_free(&old);	/* behind it: their names are watched on */
 	HASH_ITER(hh, f->backends, b, next) {
 		if (b->is_kept) {
@@ -389,6 +435,42 @@ const struct conf_backend *backend_conf(const struct backend *b)
 	return b->conf;
 }
 
+size_t backend_index(const struct backend *b)
+{
+	return b->index;
+}
+
+const struct conf_pool *backend_pool(const struct backend *b)
+{
+	return b->pool;
+}
+
+const struct condition_rules *backend_rules(const struct backend *b)
+{
+	return &b->rules;
+}
+
+const struct condition *backend_condition(const struct backend *b)
+{
+	return &b->condition;
+}
+
+struct condition *backend_observe(struct backend *b)
+{
+	return &b->condition;
+}
+
+uint64_t backend_take_token(struct backend *b, uint64_t most_ms)
+{
+	return bucket_take(&b->logins, most_ms, clock_now());
+}
+
+void backend_granted(struct backend *b, uint64_t key)
+{
+	condition_try(&b->condition, key,
+	    (double)b->pool->login_timeout_ms / 1000, clock_now());
+}
+
 unsigned backend_tier(const struct backend *b)
 {
 	return b->tier;
@@ -481,21 +563,26 @@ static void log_address(const struct backend *b, enum log_level level,
 	log_end(&l);
 }
 
-bool backend_fault(struct backend *b, const struct addr *bad)
+bool backend_has_other_doors(const struct backend *b)
 {
 	size_t n = backend_n_addresses(b);
 
-	if (n < 2)	/* there is nothing to choose */
+	for (size_t i = 0; n > 1 && i < n; i++) {
+		struct addr a = backend_address_at(b, i);
+		if (is_fit(b, &a))
+			return true;
+	}
+	return false;
+}
+
+bool backend_fault(struct backend *b, const struct addr *bad)
+{
+	if (backend_n_addresses(b) < 2)	/* there is nothing to choose */
 		return false;
 	if (backend_has_address(b, bad) &&
 	    faults_add(&b->faults, bad, clock_now()))
 		log_address(b, LOG_LINE_WARN, "address_fault", bad);
-	for (size_t i = 0; i < n; i++) {
-		struct addr other = backend_address_at(b, i);
-		if (is_fit(b, &other))
-			return true;
-	}
-	return false;
+	return backend_has_other_doors(b);
 }
 
 void backend_fault_over(struct backend *b, const struct addr *good)
@@ -552,4 +639,13 @@ unsigned backend_base_weight(const struct backend *b)
 void backend_set_weight(struct backend *b, int weight)
 {
 	b->weight = weight;
+}
+
+unsigned backend_weight(const struct backend *b)
+{
+	unsigned full = backend_base_weight(b) * FARM_WEIGHT_UNIT;
+	unsigned now = (unsigned)(full * condition_share(&b->condition,
+	    &b->rules, clock_now()));
+
+	return now || !full ? now : 1;
 }

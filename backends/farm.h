@@ -6,12 +6,17 @@
  * farm - the backends in force, and what is known of each
  *
  *	settings + DNS  ->  one struct backend per backend of any pool:
- *	                    its settings, its addresses, its capabilities
+ *	                    its settings, its addresses, its capabilities,
+ *	                    its condition, its share of logins
  *
  * A backend stays the same one over reloads as long as its title does; what
  * was heard from it is forgotten when its address or its TLS changes. A
  * section whose address is an SRV name is no backend itself: each target of
  * the record is one (target.h), and they come and go with the record.
+ *
+ * A backend of several pools is cared for as one of them says: the first, in
+ * the order of the file, whose health has a type other than none; else the
+ * first that has it.
  *
  * The addresses of a backend are doors of one server. A user's sessions take
  * the same one, whatever the order in which the DNS names them; when it is at
@@ -21,23 +26,31 @@
  *          login, behind TLS where it has TLS. Empty: not heard yet.
  * Errors   none; what is wrong with a name is resolve's. Targets that come
  *          and go, and addresses that are at fault, are logged.
+ * Units    a backend's weight for balance is in FARM_WEIGHT_UNITs.
  * Owns     its backends, a watch on each one's name, and a reference to the
  *          settings. A struct backend, and its settings, are valid until the
  *          farm_configure() or farm_update() that no longer has it.
  * Thread   control's.
- * Not here health; who makes the operator's wishes last (admin/operator).
+ * Not here what makes and ends a condition (health); who makes the operator's
+ *          wishes last (admin/operator).
  */
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "backends/bucket.h"
+#include "backends/condition.h"
 #include "backends/resolve.h"
 #include "proxy/base/str.h"
 
 struct backend;
 struct buf;
 struct conf_backend;
+struct conf_pool;
 struct farm;
 struct settings;
+
+/* What weight = 1 is for balance: so a small one can grow slowly, too. */
+#define FARM_WEIGHT_UNIT 64
 
 /* resolve must outlive it. Empty until farm_configure(). */
 struct farm *farm_new(struct resolve *resolve);
@@ -85,6 +98,22 @@ struct str backend_name(const struct backend *b);
 /* The title of its section: its name, unless it is a target. */
 struct str backend_section(const struct backend *b);
 const struct conf_backend *backend_conf(const struct backend *b);
+size_t backend_index(const struct backend *b);	/* as for farm_at() */
+
+/* The pool that says how it is cared for, and its rules. */
+const struct conf_pool *backend_pool(const struct backend *b);
+const struct condition_rules *backend_rules(const struct backend *b);
+
+/* How it is: state, since when, why. Only health changes it. */
+const struct condition *backend_condition(const struct backend *b);
+struct condition *backend_observe(struct backend *b);
+
+/* A login is to go there, and can wait most_ms: 0, or in how many ms it may
+ * (bucket.h). */
+uint64_t backend_take_token(struct backend *b, uint64_t most_ms);
+
+/* This login (condition_key()) goes there. */
+void backend_granted(struct backend *b, uint64_t key);
 
 /* 0; for targets that serve only when no others of their section do: 1, 2, ...
  * as their priorities say. */
@@ -103,6 +132,10 @@ size_t backend_n_addresses(const struct backend *b);
 struct addr backend_address_at(const struct backend *b, size_t i);
 bool backend_has_address(const struct backend *b, const struct addr *a);
 bool backend_is_at_fault(const struct backend *b, const struct addr *a);
+
+/* It has several addresses, and not all are at fault: that one does not answer
+ * is not the backend's. */
+bool backend_has_other_doors(const struct backend *b);
 
 /* This address of its did not answer. True: others may, so that the fault is
  * the address's and not the backend's. */
@@ -125,6 +158,10 @@ const char *backend_wish_word(enum backend_wish wish);
 /* The operator's weight, or the configuration's; -1 sets it back. */
 unsigned backend_base_weight(const struct backend *b);
 void backend_set_weight(struct backend *b, int weight);
+
+/* That for balance, in FARM_WEIGHT_UNITs: while it comes back it is less, but
+ * never 0 for that. */
+unsigned backend_weight(const struct backend *b);
 
 struct str backend_capabilities(const struct backend *b);
 

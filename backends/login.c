@@ -527,6 +527,11 @@ enum login_failure login_failure(const struct login *l)
 	return l->failure;
 }
 
+bool login_is_greeted(const struct login *l)
+{
+	return l->received != 0;
+}
+
 bool login_hint_was_wrong(const struct login *l)
 {
 	return l->hint_was_wrong;

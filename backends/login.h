@@ -231,6 +231,9 @@ struct str login_untagged(const struct login *l);
 /* After LOGIN_FAILED or login_abort(). */
 enum login_failure login_failure(const struct login *l);
 
+/* The backend has greeted: what follows may be the client's doing, too. */
+bool login_is_greeted(const struct login *l);
+
 /* At any end: capabilities were asked for and are not those of the hint. */
 bool login_hint_was_wrong(const struct login *l);
 
@@ -250,6 +253,7 @@ const char *login_state(struct login *l);
 /* The columns of login_failures.def; the reply of a kind that passes on the
  * backend's words is UNAVAILABLE. */
 const char *login_failure_word(enum login_failure kind);
+enum login_failure login_failure_find(struct str word);	/* or _end */
 bool login_failure_retry(enum login_failure kind);
 const char *login_failure_reply(enum login_failure kind);
 #endif

@@ -35,6 +35,14 @@ const char *login_failure_word(enum login_failure kind)
 	return kinds[kind].word;
 }
 
+enum login_failure login_failure_find(struct str word)
+{
+	for (unsigned i = 0; i < LOGIN_FAIL_end; i++)
+		if (str_eq(word, str_from(kinds[i].word)))
+			return (enum login_failure)i;
+	return LOGIN_FAIL_end;
+}
+
 bool login_failure_retry(enum login_failure kind)
 {
 	must(kind < LOGIN_FAIL_end);

@@ -76,7 +76,7 @@ static void add_members(struct pool *pool, struct backend *const *more,
 	    (pool->n + n + 1) * sizeof(struct backend *));
 	for (size_t i = 0; i < n; i++) {
 		balance_add(pool->balance, backend_name(more[i]),
-		    backend_base_weight(more[i]));
+		    backend_weight(more[i]));
 		if (backend_tier(more[i]) >= pool->n_tiers)
 			pool->n_tiers = backend_tier(more[i]) + 1;
 		pool->members[pool->n++] = more[i];
@@ -129,7 +129,7 @@ void plan_weigh(struct plan *p, const struct backend *b)
 		for (size_t i = 0; i < pool->n; i++)
 			if (pool->members[i] == b)
 				balance_set_weight(pool->balance, i,
-				    backend_base_weight(b));
+				    backend_weight(b));
 }
 
 struct pool *plan_pool(const struct plan *p, const struct conf_pool *conf)

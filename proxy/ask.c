@@ -109,6 +109,36 @@ void ask_released(struct session *s)
 	send_release(s);
 }
 
+void ask_attempt_begin(struct session *s)
+{
+	s->prelogin->attempt_at = clock_now();
+}
+
+/* What follows a challenge is the client's doing as well. */
+void ask_attempt_end(struct session *s, enum login_failure kind)
+{
+	struct prelogin *p = s->prelogin;
+	double took_s = clock_now() - p->attempt_at;
+
+	if (!p->attempt_at)
+		return;
+	p->attempt_at = 0;
+	if (p->is_challenged && (kind == LOGIN_FAIL_TIMEOUT ||
+	    kind == LOGIN_FAIL_CLOSED))
+		kind = LOGIN_FAIL_CANCELLED;
+	if (!s->worker->control)
+		return;
+	link_send_later(s->worker->control, &(struct msg){
+	    .type = MSG_ATTEMPT, .attempt = {
+		.session = s->id,
+		.backend = str_from(s->chosen->name),
+		.failure = kind == LOGIN_FAIL_NONE ? STR_NONE :
+		    str_from(login_failure_word(kind)),
+		.is_greeted = login_is_greeted(&p->login),
+		.ms = p->is_challenged ? 0 :
+		    (uint64_t)(took_s * 1000) + 1 } });
+}
+
 void ask_heard(const struct session *s)
 {
 	const struct prelogin *p = s->prelogin;

@@ -5,8 +5,9 @@
 /*
  * ask - a worker's questions to control, and what it tells control
  *
- * A login costs one DECIDE and one answer; the end of a session that had a
- * grant is told by RELEASE. While control is away, questions stay open; a new
+ * A login costs one DECIDE and one answer; how each attempt at a backend
+ * ended is told by ATTEMPT, and the end of a session that had a grant by
+ * RELEASE: both ride with other messages. While control is away, questions stay open; a new
  * control is told all living sessions first (SESSION ..., SYNCED) and is then
  * asked all open questions again.
  *
@@ -15,6 +16,8 @@
  * Owns     the answers' strings lie in prelogin's attempt arena.
  * Thread   the worker's.
  */
+#include "backends/login.h"
+
 struct link;
 struct msg;
 struct session;
@@ -28,6 +31,11 @@ void ask_cancel(struct session *s);
 
 /* The session's lease ends, if it had one. */
 void ask_released(struct session *s);
+
+/* An attempt at the chosen backend begins; how it ended. The latter does
+ * nothing when none is open. */
+void ask_attempt_begin(struct session *s);
+void ask_attempt_end(struct session *s, enum login_failure kind);
 
 /* Tells control what the backend can do, if it did not know it right. */
 void ask_heard(const struct session *s);

@@ -73,6 +73,7 @@ struct prelogin {
 	struct buf excluded;		/* backends tried, space separated */
 	unsigned attempts;
 	double decide_at;		/* when the first was asked for */
+	double attempt_at;		/* when this one began; 0: not yet */
 
 	/* CONNECT, LOGIN */
 	ev_timer limit;			/* on the attempt */

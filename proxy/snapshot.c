@@ -13,11 +13,14 @@
 #include "proxy/base/tlsctx.h"
 #include "proxy/conf.h"
 
+#define LOG_EVERY_S 1.	/* of one backend's failures */
 #define IDLE_MAX 64		/* targets that are kept though nobody uses them */
 
 struct known_backend {
 	const struct conf_backend *conf;
 	struct tls_client *tls;
+	double logged_s;	/* snapshot_may_log() */
+	unsigned n_unlogged;
 	UT_hash_handle hh;	/* by name */
 	/* of a target of an SRV record, since they come and go: */
 	struct conf_backend *own;	/* conf; NULL: it is a section's */
@@ -272,6 +275,22 @@ void snapshot_put_backend(struct snapshot *s, const struct conf_backend **cp)
 size_t snapshot_n_targets(const struct snapshot *s)
 {
 	return HASH_COUNT(s->by_name) - s->n_backends;
+}
+
+bool snapshot_may_log(struct snapshot *s, const struct conf_backend *conf,
+    double now_s, unsigned *more_out)
+{
+	struct known_backend *b = find_backend(s, str_from(conf->name));
+
+	must(b && b->conf == conf);
+	if (b->logged_s > 0 && now_s - b->logged_s < LOG_EVERY_S) {
+		b->n_unlogged++;
+		return false;
+	}
+	*more_out = b->n_unlogged;
+	b->n_unlogged = 0;
+	b->logged_s = now_s;
+	return true;
 }
 
 struct tls_client *snapshot_tls_client(struct snapshot *s,

@@ -77,6 +77,11 @@ double snapshot_spread_seconds(const struct snapshot *s,
 
 /* How to speak TLS to a backend of this snapshot; made at the first use and
  * kept, with the session to resume. NULL with err. */
+/* Whether a failure of this backend is worth a line of the log: one a second
+ * is. *more_out: how many were not, since the last that was. */
+bool snapshot_may_log(struct snapshot *s, const struct conf_backend *conf,
+    double now_s, unsigned *more_out);
+
 struct tls_client *snapshot_tls_client(struct snapshot *s,
     const struct conf_backend *backend, struct err *err);
 #endif

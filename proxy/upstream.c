@@ -45,7 +45,7 @@ static void set_limit(struct session *s, double after_s)
 
 /* A plain connection is used before TCP has answered, so the limit on
  * connecting may end in the stage LOGIN: then it counts only if the backend
- * is not there. */
+ * is not there, or has not greeted. */
 static void on_limit(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct session *s = t->data;
@@ -56,7 +56,7 @@ static void on_limit(struct ev_loop *loop, ev_timer *t, int revents)
 	if (s->stage == STAGE_DECIDE)
 		p->answer = ANSWER_NONE;
 	else if (s->stage == STAGE_LOGIN && left_s(s) > 0.001 &&
-	    stream_is_connected(&s->backend))
+	    login_is_greeted(&p->login))
 		set_limit(s, left_s(s));
 	else
 		p->is_timed_out = true;
@@ -85,6 +85,7 @@ static void attempt_end(struct session *s)
 {
 	struct prelogin *p = s->prelogin;
 
+	ask_attempt_end(s, LOGIN_FAIL_CANCELLED);	/* if not told */
 	ask_cancel(s);
 	if (p->decide_at)
 		ev_timer_stop(s->worker->loop, &p->limit);
@@ -197,8 +198,10 @@ static void log_failed_backend(struct session *s)
 	struct login *login = &s->prelogin->login;
 	char address[ADDR_TEXT_MAX];
 	struct log_line l;
+	unsigned more;
 
-	if (!log_begin(&l, LOG_LINE_WARN, "backend_failed"))
+	if (!snapshot_may_log(s->chosen_in, s->chosen, clock_now(), &more) ||
+	    !log_begin(&l, LOG_LINE_WARN, "backend_failed"))
 		return;
 	log_session(&l, s->id);
 	log_text(&l, "backend", s->chosen->name);
@@ -206,6 +209,8 @@ static void log_failed_backend(struct session *s)
 	log_text(&l, "kind", login_failure_word(login_failure(login)));
 	log_str(&l, "why", login_detail(login));
 	log_text(&l, "state", login_state(login));
+	if (more)
+		log_u64(&l, "more", more);
 	log_end(&l);
 }
 
@@ -219,6 +224,7 @@ static enum step failed(struct session *s)
 
 	p->attempts++;
 	ask_heard(s);
+	ask_attempt_end(s, kind);
 	if (kind != LOGIN_FAIL_AUTH_DENIED && kind != LOGIN_FAIL_CANCELLED)
 		log_failed_backend(s);
 	struct str detail = login_detail(login), text = login_reply(login);
@@ -281,6 +287,7 @@ static enum step open_backend(struct session *s)
 	buf_init(&p->backend_in, IN_MAX);
 	buf_init(&p->backend_out, LOGIN_OUT_MAX);
 	upstream_request_open(s);
+	ask_attempt_begin(s);
 	if (!stream_connect(&s->backend, &p->address, source_of(s), &err))
 		return fail_as(s, LOGIN_FAIL_CONNECT, err.text);
 	double limit = left_s(s);
@@ -420,6 +427,7 @@ static enum step succeeded(struct session *s)
 	struct prelogin *p = s->prelogin;
 
 	s->login_at = clock_now();
+	ask_attempt_end(s, LOGIN_FAIL_NONE);
 	s->user = mem_str(preauth_ident(p->preauth)->canonical);
 	log_login(s);
 	ask_heard(s);
@@ -494,7 +502,9 @@ enum step upstream_login_run(struct session *s)
 	struct prelogin *p = s->prelogin;
 
 	if (p->is_timed_out)
-		return fail_as(s, LOGIN_FAIL_TIMEOUT, "login_timeout");
+		return fail_as(s, LOGIN_FAIL_TIMEOUT,
+		    login_is_greeted(&p->login) ? "login_timeout" :
+		    "no greeting within connect_timeout");
 	for (;;) {
 		enum step step = p->is_awaiting_client ? carry_response(s) :
 		    frontend_absorb(s);

@@ -159,6 +159,8 @@ struct stream_tls_info {
 	const char *version, *cipher;
 	struct str server_name;		/* SNI */
 	struct str peer_name;		/* verified certificate's user */
+	int64_t peer_ends_s;		/* its certificate does: Unix time; 0:
+					 * it has shown none */
 	bool is_resumed;
 	char name[256];
 };

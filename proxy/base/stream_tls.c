@@ -2,6 +2,7 @@
  * Copyright 2026 The Mailweir authors */
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -252,6 +253,16 @@ bool stream_tls_certificate(const struct stream *s, struct buf *out)
 	return true;
 }
 
+/* 0: not a date that can be read. */
+static int64_t certificate_end(const X509 *cert)
+{
+	struct tm tm;
+
+	if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) != 1)
+		return 0;
+	return timegm(&tm);
+}
+
 void stream_tls_info(const struct stream *s, struct stream_tls_info *out)
 {
 	*out = (struct stream_tls_info){ .version = "", .cipher = "" };
@@ -262,9 +273,11 @@ void stream_tls_info(const struct stream *s, struct stream_tls_info *out)
 	out->server_name = str_from(SSL_get_servername(s->ssl,
 	    TLSEXT_NAMETYPE_host_name));
 	out->is_resumed = SSL_session_reused(s->ssl);
-	X509 *cert = SSL_is_server(s->ssl) ?
-	    SSL_get0_peer_certificate(s->ssl) : NULL;
-	if (cert && SSL_get_verify_result(s->ssl) == X509_V_OK)
+	X509 *cert = SSL_get0_peer_certificate(s->ssl);
+	if (cert)
+		out->peer_ends_s = certificate_end(cert);
+	if (cert && SSL_is_server(s->ssl) &&
+	    SSL_get_verify_result(s->ssl) == X509_V_OK)
 		out->peer_name = certificate_user(cert, out->name,
 		    sizeof out->name);
 }

@@ -438,6 +438,12 @@ struct tls_client *tls_client_new(const struct tls_peer *p, struct err *err)
 	return t;
 }
 
+void tls_client_forget_session(struct tls_client *t)
+{
+	SSL_SESSION_free(t->session);
+	t->session = NULL;
+}
+
 void tls_client_free(struct tls_client **tp)
 {
 	struct tls_client *t = *tp;

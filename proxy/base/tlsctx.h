@@ -78,6 +78,10 @@ struct tls_client;
 struct tls_client *tls_client_new(const struct tls_peer *peer, struct err *err);
 void tls_client_free(struct tls_client **t);
 
+/* The next connection makes a whole handshake: the certificate that the peer
+ * has now is seen and verified. */
+void tls_client_forget_session(struct tls_client *t);
+
 /* For stream_tls only: a fresh connection object. */
 struct ssl_st *tls_server_accept(struct tls_server *t);
 struct ssl_st *tls_client_connect(struct tls_client *t);

@@ -211,10 +211,11 @@ def test_login_is_quick(w, user):
 def test_capabilities_learnt_while_a_client_waits(weir, conf):
     """What is offered may change under a client that has seen the old."""
     port = free_port()
-    w = weir(conf(backend("late", port)))
+    w = weir(conf(backend("late", port),
+                  pool="health { interval = 200ms  fast_interval = 100ms }"))
     with Imap(w.imaps, tls=True) as waiting:
         with Peer(port=port):
-            w.wait_log(event="probe_ok")
+            w.wait_log(event="backend_state", to="up")
             with Imap(w.imaps, tls=True) as c:
                 assert " IDLE " in c.greeting
             words = waiting.ok("CAPABILITY")[0].split()

@@ -181,7 +181,8 @@ def test_next_backend_when_one_fails(weir, conf, how):
         if how is None:
             bad.close()
         w = weir(conf(backend("bad", bad.port), backend("good", good.port),
-                      pool="balance = round-robin"))
+                      pool="balance = round-robin\n"
+                      "  health { type = none }"))
         for n in range(4):
             assert who(w, f"u{n}@example.org") == "good"
         w.wait_log(event="backend_failed", backend="bad")

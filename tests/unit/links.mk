@@ -43,13 +43,14 @@ DECIDE := backends/decide.c backends/decide_stages.c \
 	backends/decide_balance.c backends/plan.c backends/auth.c \
 	backends/moves.c backends/hook.c backends/table.c \
 	backends/table_cache.c backends/table_value.c backends/farm.c \
-	backends/balance.c \
+	backends/condition.c backends/bucket.c backends/balance.c \
 	backends/route.c backends/region.c backends/geo.c backends/place.c \
 	backends/fileload.c backends/filewatch.c backends/faults.c \
 	backends/target.c $(RESOLVE) $(CONF) \
 	proxy/imap/caps.c proxy/imap/quote.c
 test_decide := $(DECIDE)
 test_decide_names := $(DECIDE)
+test_decide_health := $(DECIDE)
 test_user :=
 test_base64 :=
 test_settings := $(CONF)
@@ -106,3 +107,7 @@ test_ldap_client := backends/blocker.c backends/ldap_client.c \
 LIBS_test_ldap_client := $(MODULE_LIBS_ldap)
 test_bucket := backends/bucket.c
 test_condition := backends/condition.c
+test_health := backends/health.c backends/check.c backends/condition.c \
+	backends/bucket.c backends/farm.c backends/backend_tls.c \
+	backends/place.c backends/faults.c backends/target.c \
+	backends/balance.c $(RESOLVE) $(CONF) $(LOGIN)

@@ -13,7 +13,7 @@ static unsigned drain(struct bucket *b, double now_s)
 {
 	unsigned n = 0;
 
-	while (n < 100000 && bucket_take(b, now_s) == 0)
+	while (n < 100000 && bucket_take(b, 0, now_s) == 0)
 		n++;
 	return n;
 }
@@ -41,22 +41,28 @@ static void test_bucket_holds_its_rate(void **state)
 	assert_int_equal(drain(&b, 1000), 20);
 }
 
-static void test_bucket_tells_when(void **state)
+/* Who has to wait is told when, each a turn later than the one before; and
+ * then it is theirs. */
+static void test_bucket_promises(void **state)
 {
 	struct bucket b = { 0 };
 
 	(void)state;
 	bucket_set_rate(&b, 2, 50);
-	assert_int_equal(bucket_take(&b, 50), 0);
-	uint64_t ms = bucket_take(&b, 50);
-	assert_in_range(ms, 500, 501);
-	assert_true(bucket_take(&b, 50 + (double)(ms - 10) / 1000) > 0);
-	assert_int_equal(bucket_take(&b, 50 + (double)ms / 1000), 0);
+	assert_int_equal(bucket_take(&b, 1800, 50), 0);
+	assert_in_range(bucket_take(&b, 1800, 50), 500, 501);
+	assert_in_range(bucket_take(&b, 1800, 50), 1000, 1001);
+	assert_in_range(bucket_take(&b, 1800, 50.25), 1250, 1251);
+	assert_in_range(bucket_take(&b, 1800, 50.25), 1750, 1751);
+	/* none is taken for who cannot wait so long */
+	for (int i = 0; i < 5; i++)
+		assert_true(bucket_take(&b, 1800, 50.25) == BUCKET_NEVER);
+	assert_in_range(bucket_take(&b, 1800, 51.25), 1250, 1251);
 	/* rates below one a second still let one through */
 	struct bucket slow = { 0 };
 	bucket_set_rate(&slow, 0.5, 0);
-	assert_int_equal(bucket_take(&slow, 0), 0);
-	assert_in_range(bucket_take(&slow, 0), 2000, 2001);
+	assert_int_equal(bucket_take(&slow, 5000, 0), 0);
+	assert_in_range(bucket_take(&slow, 5000, 0), 2000, 2001);
 }
 
 /* Another rate gives nothing for free; a clock that stands still neither. */
@@ -82,7 +88,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bucket_without_rate_is_no_limit),
 		cmocka_unit_test(test_bucket_holds_its_rate),
-		cmocka_unit_test(test_bucket_tells_when),
+		cmocka_unit_test(test_bucket_promises),
 		cmocka_unit_test(test_bucket_changes_its_rate),
 	};
 

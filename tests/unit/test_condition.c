@@ -48,7 +48,7 @@ static struct condition doubtful(const struct condition_rules *r)
 	struct condition c = proven();
 
 	for (int i = 0; i < 3; i++)
-		condition_login_failed(&c, r, 0, "unavailable: x", ++now);
+		condition_login_failed(&c, r, 1, 0, "unavailable: x", ++now);
 	assert_int_equal(c.state, CONDITION_PROBING);
 	return c;
 }
@@ -90,7 +90,7 @@ static void test_condition_rises_after_rise_checks(void **state)
 	assert_false(condition_check_ok(&c, &greeting, ++now));
 	/* a login that was on its way when it went down proves nothing */
 	c = down();
-	assert_false(condition_login_ok(&c, ++now));
+	assert_false(condition_login_ok(&c, 1, ++now));
 	assert_int_equal(c.state, CONDITION_DOWN);
 }
 
@@ -110,6 +110,10 @@ static void test_condition_first_check_decides(void **state)
 	assert_string_equal(c.why, "1 good check");
 	condition_doubt(&c);
 	assert_true(condition_check_failed(&c, &greeting, "x", 8));
+	c = doubtful(&greeting);
+	condition_doubt(&c);
+	assert_true(condition_check_ok(&c, &greeting, ++now));
+	assert_int_equal(c.state, CONDITION_UP);
 }
 
 static void test_condition_logins_make_it_doubtful(void **state)
@@ -117,12 +121,12 @@ static void test_condition_logins_make_it_doubtful(void **state)
 	struct condition c = proven();
 
 	(void)state;
-	assert_false(condition_login_failed(&c, &greeting, 1, "x", ++now));
-	assert_false(condition_login_failed(&c, &greeting, 2, "x", ++now));
-	assert_false(condition_login_ok(&c, ++now));
-	assert_false(condition_login_failed(&c, &greeting, 1, "x", ++now));
-	assert_false(condition_login_failed(&c, &greeting, 2, "x", ++now));
-	assert_true(condition_login_failed(&c, &greeting, 3, "late: y",
+	assert_false(condition_login_failed(&c, &greeting, 1, 1, "x", ++now));
+	assert_false(condition_login_failed(&c, &greeting, 1, 2, "x", ++now));
+	assert_false(condition_login_ok(&c, 1, ++now));
+	assert_false(condition_login_failed(&c, &greeting, 1, 1, "x", ++now));
+	assert_false(condition_login_failed(&c, &greeting, 1, 2, "x", ++now));
+	assert_true(condition_login_failed(&c, &greeting, 1, 3, "late: y",
 	    ++now));
 	assert_int_equal(c.state, CONDITION_PROBING);
 	assert_string_equal(c.why, "late: y");
@@ -130,7 +134,9 @@ static void test_condition_logins_make_it_doubtful(void **state)
 	assert_false(condition_check_ok(&c, &greeting, ++now));
 	assert_false(condition_check_ok(&c, &greeting, ++now));
 	assert_int_equal(c.state, CONDITION_PROBING);
-	assert_true(condition_login_ok(&c, ++now));
+	assert_false(condition_login_ok(&c, 1, ++now));	/* nobody was let in */
+	condition_try(&c, 1, 30, now);
+	assert_true(condition_login_ok(&c, 1, ++now));
 	assert_int_equal(c.state, CONDITION_UP);
 	assert_string_equal(c.why, "a login succeeded");
 	/* but one that does, does */
@@ -151,11 +157,11 @@ static void test_condition_one_user_counts_once(void **state)
 
 	(void)state;
 	for (int i = 0; i < 50; i++)
-		assert_false(condition_login_failed(&c, &greeting, 7, "x",
+		assert_false(condition_login_failed(&c, &greeting, 1, 7, "x",
 		    ++now));
 	/* where it cannot be their doing, it counts each time */
-	assert_false(condition_login_failed(&c, &greeting, 0, "x", ++now));
-	assert_true(condition_login_failed(&c, &greeting, 0, "x", ++now));
+	assert_false(condition_login_failed(&c, &greeting, 1, 0, "x", ++now));
+	assert_true(condition_login_failed(&c, &greeting, 1, 0, "x", ++now));
 }
 
 static void test_condition_doubtful_gets_one_at_a_time(void **state)
@@ -164,24 +170,31 @@ static void test_condition_doubtful_gets_one_at_a_time(void **state)
 
 	(void)state;
 	assert_true(condition_is_fit(&c, now));
-	condition_try(&c, 30, now);
+	condition_try(&c, 1, 30, now);
 	assert_false(condition_is_fit(&c, now));
 	assert_false(condition_is_fit(&c, now + 29));
 	assert_true(condition_is_fit(&c, now + 30));	/* it was forgotten */
 	/* it failed: a pause */
 	now += 5;
-	assert_false(condition_login_failed(&c, &none, 1, "x", now));
+	assert_false(condition_login_failed(&c, &none, 1, 1, "x", now));
 	assert_false(condition_is_fit(&c, now + 0.9));
 	assert_true(condition_is_fit(&c, now + 1));
 	/* its client has gone: the next one */
-	condition_try(&c, 30, ++now);
-	condition_untry(&c, ++now);
+	condition_try(&c, 1, 30, ++now);
+	condition_untry(&c, 1, ++now);
 	assert_true(condition_is_fit(&c, now));
+	/* what others say may be of the time before */
+	condition_try(&c, 1, 30, ++now);
+	assert_false(condition_login_ok(&c, 2, now));
+	assert_false(condition_login_failed(&c, &none, 2, 5, "x", now));
+	condition_untry(&c, 2, now);
+	assert_int_equal(c.state, CONDITION_PROBING);
+	assert_false(condition_is_fit(&c, now + 29));
 	/* it succeeded: all of them */
-	condition_try(&c, 30, now);
-	assert_true(condition_login_ok(&c, now));
+	condition_try(&c, 1, 30, now);
+	assert_true(condition_login_ok(&c, 1, now));
 	assert_true(condition_is_fit(&c, now));
-	condition_try(&c, 30, now);
+	condition_try(&c, 1, 30, now);
 	assert_true(condition_is_fit(&c, now));
 }
 
@@ -194,7 +207,8 @@ static void test_condition_without_checks_is_never_down(void **state)
 	assert_true(condition_rule(&c, &none, ++now));
 	assert_int_equal(c.state, CONDITION_PROBING);
 	assert_false(condition_rule(&c, &none, ++now));
-	assert_true(condition_login_ok(&c, ++now));
+	condition_try(&c, 1, 30, now);
+	assert_true(condition_login_ok(&c, 1, ++now));
 }
 
 static void test_condition_delay(void **state)
