@@ -24,6 +24,7 @@ test_faults := backends/faults.c
 test_snapshot := proxy/snapshot.c backends/backend_tls.c backends/target.c \
 	$(CONF)
 test_farm := backends/farm.c backends/faults.c backends/target.c \
+	backends/condition.c backends/bucket.c \
 	backends/balance.c proxy/imap/caps.c proxy/imap/quote.c $(CONF) \
 	$(RESOLVE)
 test_sandbox := proxy/sandbox.c

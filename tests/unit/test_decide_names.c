@@ -107,13 +107,6 @@ static const struct table_kind scripted = {
 	.lookup = source_lookup, .cancel = source_cancel, .free = source_free,
 };
 
-const struct auth_kind *auth_kind(unsigned driver, struct err *err)
-{
-	(void)driver;
-	(void)err;
-	return NULL;
-}
-
 const struct table_kind *table_kind(unsigned type, struct err *err)
 {
 	(void)type;
