@@ -156,6 +156,9 @@ enum decide_step decide_stage_auth(struct decision *dn)
 	}
 	if (!dn->is_proven && !dn->q.password.n)
 		return decide_refuse(dn, SAY_DENIED, "no-password");
+	/* the password of jan*root is root's, whom the driver would not see */
+	if (memchr(dn->q.user.p, USER_MASTER_SEPARATOR, dn->q.user.n))
+		return decide_refuse(dn, SAY_DENIED, "master-user");
 	ask_driver(dn);
 	return take_news(dn) ? judge(dn) : DECIDE_SUSPENDED;
 }

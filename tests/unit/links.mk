@@ -51,6 +51,7 @@ DECIDE := backends/decide.c backends/decide_stages.c \
 	proxy/imap/caps.c proxy/imap/quote.c
 test_decide := $(DECIDE)
 test_decide_names := $(DECIDE)
+test_decide_auth := $(DECIDE)
 test_decide_health := $(DECIDE)
 test_user :=
 test_base64 :=
