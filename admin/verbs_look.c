@@ -16,6 +16,7 @@
 #include "backends/farm.h"
 #include "backends/pattern.h"
 #include "backends/place.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/user.h"
 #include "proxy/conf.h"
@@ -139,15 +140,19 @@ static json_t *addresses_of(const struct backend *b)
 	return all;
 }
 
-/* A row; what is known of a backend's state one day has its column here. */
+/* A row. */
 static json_t *backend_row(const struct control *c, const struct backend *b)
 {
 	const struct conf_backend *conf = backend_conf(b);
+	const struct condition *how = backend_condition(b);
 	struct str name = backend_name(b);
 
-	return json_pack("{s:o, s:s, s:o, s:s, s:o, s:i, s:I, s:I, s:o, s:o}",
+	return json_pack("{s:o, s:s, s:s, s:i, s:o, s:o, s:s, s:o, s:i, s:I, s:I, s:o, s:o}",
 	    "name", render_string(name),
 	    "state", backend_wish_word(backend_wish(b)),
+	    "health", condition_word(how->state),
+	    "since_s", (int)(clock_now() - how->since_s), "why",
+	    render_string(str_from(how->why)),
 	    "pools", pools_of(c->settings, backend_section(b)),
 	    "address", conf->address.text,
 	    "connects_to", addresses_of(b),
@@ -162,8 +167,8 @@ void verb_backends(struct call *c)
 {
 	const struct farm *farm = c->control->farm;
 
-	call_list(c, "name state pools address connects_to weight sessions "
-	    "users drain capabilities");
+	call_list(c, "name state health since_s why pools address "
+	    "connects_to weight sessions users drain capabilities");
 	for (size_t i = 0; i < farm_n(farm); i++)
 		call_row(c, backend_row(c->control, farm_at(farm, i)));
 	call_done(c);

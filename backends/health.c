@@ -290,26 +290,34 @@ static bool is_doors_fault(struct one *o, const struct check_result *r)
 	return backend_fault(o->backend, address);
 }
 
+static void conclude(struct one *o, enum login_failure kind, struct str text,
+    bool is_good)
+{
+	double now_s = clock_now();
+	char why[CONDITION_WHY_MAX];
+
+	snprintf(why, sizeof why, "%s: %.*s", login_failure_word(kind),
+	    STR_ARG(text));
+	note_failure(o, kind, why);
+	judge(o, is_good, why, now_s);
+	schedule(o, now_s);
+}
+
 static void on_checked(void *owner, const struct check_result *r)
 {
 	struct one *o = owner;
 	double now_s = clock_now();
-	char why[CONDITION_WHY_MAX];
 
 	o->health->n_running--;
 	if (is_doors_fault(o, r)) {
 		begin_in(o, backend_rules(o->backend)->fast_interval_s);
 		return;
 	}
-	snprintf(why, sizeof why, "%s: %.*s", login_failure_word(r->failure),
-	    STR_ARG(r->why));
 	if (o->check.order.depth >= CHECK_GREETING)
 		note_look(o, r->capabilities, now_s);
 	note_certificate(o, r->certificate_ends_s, now_s);
-	note_failure(o, r->failure, why);
-	judge(o, r->reached >= depth_of(o) || is_refusal(r->failure), why,
-	    now_s);
-	schedule(o, now_s);
+	conclude(o, r->failure, r->why, r->reached >= depth_of(o) ||
+	    is_refusal(r->failure));
 }
 
 /* --- the begin of a check ---------------------------------------------------------- */
@@ -317,14 +325,8 @@ static void on_checked(void *owner, const struct check_result *r)
 /* It could not even be tried. */
 static void fail(struct one *o, enum login_failure kind, const char *text)
 {
-	double now_s = clock_now();
-	char why[CONDITION_WHY_MAX];
-
-	snprintf(why, sizeof why, "%s: %s", login_failure_word(kind), text);
-	note_look(o, STR_NONE, now_s);
-	note_failure(o, kind, why);
-	judge(o, false, why, now_s);
-	schedule(o, now_s);
+	note_look(o, STR_NONE, clock_now());
+	conclude(o, kind, str_from(text), false);
 }
 
 /* With a handshake of its own, so that the certificate of today is seen. */
@@ -453,41 +455,32 @@ static bool login_failed(struct one *o, const struct health_login *l,
 	    why, now_s);
 }
 
+/* The backend is to blame, and not one of its addresses alone. */
+static bool is_backends_fault(const struct one *o, enum login_failure kind)
+{
+	return kind != LOGIN_FAIL_end && login_failure_retry(kind) &&
+	    !((kind == LOGIN_FAIL_CONNECT || kind == LOGIN_FAIL_TIMEOUT) &&
+	    backend_has_other_doors(o->backend));
+}
+
 static bool take_login(struct one *o, const struct health_login *l,
     double now_s)
 {
 	struct condition *c = backend_observe(o->backend);
 	char why[CONDITION_WHY_MAX];
 
-	switch (l->failure) {
-	case LOGIN_FAIL_NONE:
-		if (is_late(o, l->ms, now_s, why, sizeof why))
-			return login_failed(o, l, why, now_s);
+	if (l->failure == LOGIN_FAIL_NONE &&
+	    is_late(o, l->ms, now_s, why, sizeof why))
+		return login_failed(o, l, why, now_s);
+	/* who refuses a user knows what it is doing */
+	if (l->failure == LOGIN_FAIL_NONE ||
+	    l->failure == LOGIN_FAIL_AUTH_DENIED ||
+	    l->failure == LOGIN_FAIL_LIMIT)
 		return condition_login_ok(c, l->key, now_s);
-	case LOGIN_FAIL_AUTH_DENIED:	/* it knows what it is doing */
-	case LOGIN_FAIL_LIMIT:
-		return condition_login_ok(c, l->key, now_s);
-	case LOGIN_FAIL_CONNECT:
-	case LOGIN_FAIL_TIMEOUT:
-		if (backend_has_other_doors(o->backend))
-			break;
-		/* fallthrough */
-	case LOGIN_FAIL_TLS:
-	case LOGIN_FAIL_CLOSED:
-	case LOGIN_FAIL_PROTOCOL:
-	case LOGIN_FAIL_BYE:
-	case LOGIN_FAIL_UNAVAILABLE:
-	case LOGIN_FAIL_BAD:
+	if (is_backends_fault(o, l->failure)) {
 		snprintf(why, sizeof why, "logins fail: %s",
 		    login_failure_word(l->failure));
 		return login_failed(o, l, why, now_s);
-	case LOGIN_FAIL_REMOTE_CONFIG:
-	case LOGIN_FAIL_OTHER_CODE:
-	case LOGIN_FAIL_SERVERBUG:
-	case LOGIN_FAIL_REFERRAL:
-	case LOGIN_FAIL_CANCELLED:
-	case LOGIN_FAIL_end:
-		break;
 	}
 	condition_untry(c, l->key, now_s);
 	return false;
