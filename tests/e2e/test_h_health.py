@@ -14,6 +14,7 @@ import pytest
 from conftest import USERS
 from fake.peer import Peer
 from harness.conf import backend
+from harness.console import ask
 from harness.dovecot import Dovecot
 from harness.imap import Imap
 from harness.procs import must_see_into, wait_until
@@ -487,7 +488,8 @@ def test_login_rate(weir, conf):
 
 
 def test_reload_keeps_what_is_known(weir, conf, two):
-    c = conf(*(backend(m.name, m.port) for m in two), pool=health())
+    c = conf(*(backend(m.name, m.port) for m in two), pool=health(),
+             admin="socket = admin.sock")
     two[0].mood = reset
     w = weir(c)
     w.wait_log(event="backend_state", backend="a", to="down")
@@ -495,6 +497,11 @@ def test_reload_keeps_what_is_known(weir, conf, two):
     for n in range(6):
         assert who(w, f"k{n}@example.org") == "b"
     assert states(w, "a") == [("up", "down")]
+    # the operator sees it, beside what was ordered
+    a, b = ask(w, "backends")
+    assert (a["health"], b["health"]) == ("down", "up")
+    assert a["state"] == "ready" and b["why"] == ""
+    assert a["why"].split(":")[0] in ("connect", "closed"), a
     # without checks nobody stays down
     w.write_conf(str(c).replace("type = greeting", "type = none"))
     w.reload()
