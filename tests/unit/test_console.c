@@ -206,7 +206,7 @@ static int setup(void **state)
 	link_send_settings(parent, &(struct msg_settings){ .generation = 1,
 	    .text = STR("backend m1 { address = \"127.0.0.1:1\" }\n"
 	    "backend m2 { address = \"127.0.0.1:1\" }\n"
-	    "pool main { backends = { m1, m2 } }\n"
+	    "pool main { backends = { m1, m2 }  health { type = none } }\n"
 	    "route { pool = main }\nlog { level = error }\n") });
 	link_send_peer(parent, &(struct msg_peer){ .fd = peer[0] });
 	close(peer[0]);

@@ -247,7 +247,7 @@ static const char *settings_text(const char *more)
 
 	snprintf(text, sizeof text,
 	    "backend m1 { address = \"127.0.0.1:%u\" }\n"
-	    "pool main { backends = { m1 } }\n"
+	    "pool main { backends = { m1 }  health { type = none } }\n"
 	    "route { user = \"refused\"  refuse = \"Go away.\" }\n"
 	    "route { pool = main }\n"
 	    "log { level = error }\n%s", imap.port, more);
