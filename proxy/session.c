@@ -102,7 +102,7 @@ static bool may_enter(enum stage from, enum stage to)
 	case STAGE_PREAUTH:	/* the login was refused */
 		return from == STAGE_DECIDE || from == STAGE_CONNECT ||
 		    from == STAGE_LOGIN;
-	case STAGE_DECIDE:	/* the next backend */
+	case STAGE_DECIDE:	/* the next backend, or another one */
 		return from == STAGE_CONNECT || from == STAGE_LOGIN;
 	case STAGE_ADMIT:
 	case STAGE_CONNECT:
@@ -297,7 +297,8 @@ void session_close(struct session *s, enum reason why)
 
 void session_order_end(struct session *s, enum reason why)
 {
-	if (s->stage == STAGE_LINGER)
+	if (s->stage == STAGE_LINGER ||
+	    (why == REASON_MOVED && upstream_moved(s)))
 		return;
 	if (s->stage != STAGE_RELAY || relay_may_end(s))
 		session_close(s, why);

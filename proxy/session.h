@@ -99,7 +99,8 @@ enum step session_fail(struct session *s, enum reason why);
 /* Ends it now, outside a run function: deadlines, orders. */
 void session_close(struct session *s, enum reason why);
 
-/* Ends it as soon as no command is cut: at once before login. */
+/* Ends it as soon as no command is cut: at once before login, unless the user
+ * was moved, which a login follows. */
 void session_order_end(struct session *s, enum reason why);
 
 /* Drops all that only a login needs; wipes the credentials. */

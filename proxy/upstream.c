@@ -251,6 +251,23 @@ static enum step fail_as(struct session *s, enum login_failure kind,
 	return failed(s);
 }
 
+/* --- when the user moves --------------------------------------------------- */
+
+/* A question that is open gets an answer for where the user is now. */
+bool upstream_moved(struct session *s)
+{
+	if (s->stage == STAGE_DECIDE)
+		return true;
+	if ((s->stage != STAGE_CONNECT && s->stage != STAGE_LOGIN) ||
+	    s->prelogin->is_challenged)
+		return false;
+	attempt_end(s);
+	ask_released(s);	/* the move may wait for it */
+	session_enter(s, STAGE_DECIDE);
+	session_run(s);
+	return true;
+}
+
 /* --- CONNECT ------------------------------------------------------------- */
 
 static enum step begin_tls(struct session *s)

@@ -11,7 +11,8 @@
  *
  * A backend that cannot be used sends the session back to DECIDE with that
  * backend excluded, within one deadline over all attempts; what a backend has
- * judged (a wrong password) sends it back to PREAUTH.
+ * judged (a wrong password) sends it back to PREAUTH. When the user has moved
+ * meanwhile, control is asked again, and the client does not notice.
  *
  * Owns     prelogin's parts "DECIDE" and "CONNECT, LOGIN".
  * Thread   the worker's.
@@ -21,6 +22,10 @@
 enum step upstream_decide_run(struct session *s);
 enum step upstream_connect_run(struct session *s);
 enum step upstream_login_run(struct session *s);
+
+/* The backend is not the user's any more. False: it is too late to ask again,
+ * or too early; nothing has changed then. */
+bool upstream_moved(struct session *s);
 
 /* Ends what is under way; wipes the attempt's credentials. */
 void upstream_fini(struct session *s);

@@ -267,7 +267,7 @@ static void do_ends(struct worker *w)
 		const struct end_order key = { .session = s->id };
 		const struct end_order *e = bsearch(&key, w->ends, w->n_ends,
 		    sizeof *w->ends, compare_ends);
-		if (e && e->now)
+		if (e && e->now && s->stage >= STAGE_RELAY)
 			session_close(s, e->why);
 		else if (e)
 			session_order_end(s, e->why);
