@@ -210,6 +210,7 @@ static void serve(struct control *c, bool is_late)
 		log_seconds(&l, "after", ev_now(c->loop) - c->started);
 		log_end(&l);
 	}
+	operator_restore(c);
 	decide_go(c->decide);
 }
 

@@ -26,15 +26,16 @@ static const char *const wish_words[] = {
 
 /* --- how a drain is kept ------------------------------------------------------ */
 
-/* Its deadline is kept as a time of day, for the proxy may be down a while. */
-static void write_order(const struct control *c,
+/* Its deadline is kept as a time of day, for the proxy may be down a while;
+ * and the rate, for the rest is not to take all of the time again. */
+static void write_order(const struct control *c, struct str backend,
     const struct drain_order *order, char *to, size_t size)
 {
 	double until = order->deadline_s > 0 ?
 	    ev_now(c->loop) + order->deadline_s : 0;
 
-	snprintf(to, size, "rate=%.3f over=%.3f parallel=%u until=%.3f",
-	    order->rate, order->over_s, order->parallel, until);
+	snprintf(to, size, "rate=%.9g parallel=%u until=%.3f",
+	    drain_rate(c->drains, backend, order), order->parallel, until);
 }
 
 static bool read_order(const struct control *c, const char *text,
@@ -43,8 +44,8 @@ static bool read_order(const struct control *c, const char *text,
 	double until;
 
 	*out = (struct drain_order){ 0 };
-	if (sscanf(text, "rate=%lf over=%lf parallel=%u until=%lf",
-	    &out->rate, &out->over_s, &out->parallel, &until) != 4)
+	if (sscanf(text, "rate=%lf parallel=%u until=%lf", &out->rate,
+	    &out->parallel, &until) != 3)
 		return false;
 	if (until > 0) {
 		double left = until - ev_now(c->loop);
@@ -72,7 +73,7 @@ bool operator_set_state(struct control *c, struct str backend,
 	char text[128];
 
 	if (order)
-		write_order(c, order, text, sizeof text);
+		write_order(c, backend, order, text, sizeof text);
 	if (!keep_backend(c, backend, KEY_STATE, wish == BACKEND_READY ?
 	    NULL : wish_words[wish], err) ||
 	    !keep_backend(c, backend, KEY_DRAIN, order ? text : NULL, err))
@@ -162,6 +163,9 @@ static void restore_drain(struct control *c, struct str name,
 	struct drain_order order;
 	struct drain_status status;
 
+	/* without all sessions it would be done too soon */
+	if (!c->is_serving)
+		return;
 	/* values end with a NUL */
 	if (!read_order(c, value.p, &order))
 		complain(name, KEY_DRAIN, value);

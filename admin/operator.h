@@ -9,7 +9,7 @@
  *	                     -> keep, and from there again after a restart
  *
  *	backend mail2           state   "drain"
- *	backend mail2           drain   "rate=5 over=0 parallel=20 until=0"
+ *	backend mail2           drain   "rate=5 parallel=20 until=0"
  *	backend mail2           weight  "50"
  *	user jan@example.org    hold    "wait"
  *	user jan@example.org    pin     "mail3"
@@ -28,8 +28,9 @@ struct control;
 struct drain_order;
 struct err;
 
-/* After the first configuration and after each reload: what is kept for
- * backends and users is in force again. Drains that were under way go on. */
+/* After the first configuration, after each reload, and when control begins to
+ * serve: what is kept for backends and users is in force again. Drains that
+ * were under way go on as soon as all sessions are known. */
 void operator_restore(struct control *c);
 
 /* order: for DRAIN and MAINTENANCE; NULL: only no new users. */

@@ -102,8 +102,7 @@ static void kick_user(struct call *c, struct kick *k)
 	char room[USER_CANONICAL_MAX];
 	struct str user;
 
-	if (!verb_has_settings(c) ||
-	    !verb_find_user(c, call_value(c, "USER"), room, &user))
+	if (!verb_find_user(c, call_value(c, "USER"), room, &user))
 		return;
 	place_user(c->control->place, user, kick_one, k);
 	tell_ended(c, k);
@@ -114,6 +113,8 @@ void verb_kick(struct call *c)
 	struct kick k = { .control = c->control,
 		.now = call_has(c, "--now") };
 
+	if (!verb_is_serving(c))
+		return;
 	if (call_has(c, "--session")) {
 		kick_session(c, &k);
 	} else if (call_has(c, "USER")) {

@@ -72,6 +72,15 @@ bool verb_has_settings(struct call *c)
 	return false;
 }
 
+bool verb_is_serving(struct call *c)
+{
+	if (!verb_has_settings(c))
+		return false;
+	if (!c->control->is_serving)
+		call_fail(c, "not all sessions are known yet; try again");
+	return c->control->is_serving;
+}
+
 /* --- status ------------------------------------------------------------------- */
 
 static json_t *workers_of(struct control *c)
@@ -167,6 +176,8 @@ void verb_backends(struct call *c)
 {
 	const struct farm *farm = c->control->farm;
 
+	if (!verb_has_settings(c))
+		return;
 	call_list(c, "name state health since_s why pools address "
 	    "connects_to weight sessions users drain capabilities");
 	for (size_t i = 0; i < farm_n(farm); i++)

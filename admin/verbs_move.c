@@ -146,7 +146,7 @@ void verb_drain(struct call *c)
 	struct drain_order order = { 0 };
 	uint64_t rate = 0, parallel = 0;
 
-	if (!verb_has_settings(c) ||
+	if (!verb_is_serving(c) ||
 	    !verb_find_backend(c, call_value(c, "BACKEND")) ||
 	    !read_number(c, "--rate", RATE_MAX, &rate) ||
 	    !read_number(c, "--parallel", UINT32_MAX, &parallel) ||
@@ -163,7 +163,7 @@ void verb_maintenance(struct call *c)
 	struct drain_order order = { .parallel = MAINTENANCE_PARALLEL,
 		.deadline_s = MAINTENANCE_S };
 
-	if (verb_has_settings(c) &&
+	if (verb_is_serving(c) &&
 	    verb_find_backend(c, call_value(c, "BACKEND")) &&
 	    read_seconds(c, "--deadline", &order.deadline_s))
 		set_state(c, BACKEND_MAINTENANCE, &order);
@@ -209,7 +209,7 @@ void verb_weight(struct call *c)
 static bool find_user(struct call *c, char room[USER_CANONICAL_MAX],
     struct str *out)
 {
-	return verb_has_settings(c) &&
+	return verb_is_serving(c) &&
 	    verb_find_user(c, call_value(c, "USER"), room, out);
 }
 
@@ -366,6 +366,8 @@ static void show_user(void *arg, const struct moves_user *u)
 
 void verb_moves(struct call *c)
 {
+	if (!verb_has_settings(c))
+		return;
 	call_list(c, "user logins pin moving from to");
 	moves_visit(c->control->moves, show_user, c);
 	call_done(c);

@@ -19,6 +19,9 @@ struct control;
 
 bool verb_has_settings(struct call *c);
 
+/* Settings are there, and the workers have told all sessions. */
+bool verb_is_serving(struct call *c);
+
 /* A user's canonical name, which lies in out. Settings must be there. */
 bool verb_find_user(struct call *c, struct str name,
     char out[USER_CANONICAL_MAX], struct str *user_out);

@@ -16,6 +16,7 @@
 #include <uthash.h>
 
 #define STEP_S 0.1		/* how often the rate is looked at */
+#define REST_S 1.		/* and a backend that is empty */
 
 /* A user whose sessions were busy. */
 struct stuck {
@@ -144,6 +145,15 @@ static bool move_next(struct drain *n)
 
 static void drain_status(const struct drain *n, struct drain_status *out);
 
+static void set_step(struct drain *n, double every_s)
+{
+	struct ev_loop *loop = n->drains->loop;
+
+	ev_timer_stop(loop, &n->step);
+	ev_timer_set(&n->step, every_s, every_s);
+	ev_timer_start(loop, &n->step);
+}
+
 static void check_done(struct drain *n)
 {
 	struct drains *d = n->drains;
@@ -155,7 +165,7 @@ static void check_done(struct drain *n)
 		return;
 	n->is_done = true;
 	n->ended = ev_now(d->loop);
-	ev_timer_stop(d->loop, &n->step);
+	set_step(n, REST_S);
 	if (log_begin(&l, LOG_LINE_INFO, "drained")) {
 		log_text(&l, "backend", n->backend);
 		log_u64(&l, "users", n->n_moved);
@@ -183,6 +193,14 @@ static void on_step(struct ev_loop *loop, ev_timer *t, int revents)
 	double now = ev_now(loop);
 
 	(void)revents;
+	if (n->is_done) {
+		if (place_n_backend(n->drains->place,
+		    str_from(n->backend)) == 0)
+			return;
+		/* of a worker that has told its sessions late */
+		n->is_done = false;
+		set_step(n, STEP_S);
+	}
 	if (n->deadline_at && now >= n->deadline_at && !n->is_cut)
 		cut(n);
 	n->allowed += n->rate * (now - n->at);
@@ -223,13 +241,13 @@ static struct drain *find(const struct drains *d, struct str backend)
 	return n;
 }
 
-static double rate_of(const struct drain *n)
+double drain_rate(const struct drains *d, struct str backend,
+    const struct drain_order *order)
 {
-	if (n->order.rate > 0 || n->order.over_s <= 0)
-		return n->order.rate;
-	size_t users = place_n_backend_users(n->drains->place,
-	    str_from(n->backend));
-	return (double)(users ? users : 1) / n->order.over_s;
+	if (order->rate > 0 || order->over_s <= 0)
+		return order->rate;
+	size_t users = place_n_backend_users(d->place, backend);
+	return (double)(users ? users : 1) / order->over_s;
 }
 
 void drain_start(struct drains *d, struct str backend,
@@ -245,7 +263,7 @@ void drain_start(struct drains *d, struct str backend,
 	n->order = *order;
 	if (n->order.parallel == 0)
 		n->order.parallel = DRAIN_PARALLEL;
-	n->rate = rate_of(n);
+	n->rate = drain_rate(d, backend, order);
 	n->allowed = 1;
 	n->at = n->began = ev_now(d->loop);
 	if (order->deadline_s > 0)

@@ -10,7 +10,7 @@
  * So many users a second and so many at once as was ordered. Users whose
  * sessions are busy are tried again, the longest stuck first, when all others
  * have gone; what is left at the deadline is cut off. A drain is done when
- * the backend has no session.
+ * the backend has no session, and begins again should one appear.
  *
  * Shapes   backends by title; there is one drain a backend, and an order for
  *          one that is under way replaces it, its counts included.
@@ -61,6 +61,10 @@ struct drains *drains_new(struct ev_loop *loop, const struct place *place,
 void drains_free(struct drains **d);
 
 void drain_start(struct drains *d, struct str backend,
+    const struct drain_order *order);
+
+/* The rate that the order comes to with the users who are there now. */
+double drain_rate(const struct drains *d, struct str backend,
     const struct drain_order *order);
 
 /* Users on the way stay where they are. False: there is no drain. */

@@ -391,6 +391,34 @@ static void test_drain_moves_everybody(void **state)
 	assert_false(drain_find(t.drains, STR("m1"), &s));
 }
 
+/* Of a worker that tells its sessions late. */
+static void test_drain_begins_again(void **state)
+{
+	struct drain_status s;
+
+	(void)state;
+	drain_start(t.drains, STR("m1"), &(struct drain_order){ 0 });
+	run_drain(USERS);
+	fill();
+	t.n_drained = 0;
+	run_drain(USERS);
+	assert_int_equal(place_n(t.place), 0);
+	assert_true(drain_find(t.drains, STR("m1"), &s));
+	assert_int_equal(s.n_moved, USERS);
+}
+
+static void test_drain_rate_is_told(void **state)
+{
+	(void)state;
+	fill();
+	assert_float_equal(drain_rate(t.drains, STR("m1"),
+	    &(struct drain_order){ .over_s = 3600 }), USERS / 3600., 1e-9);
+	assert_float_equal(drain_rate(t.drains, STR("m1"),
+	    &(struct drain_order){ .over_s = 60, .rate = 7 }), 7, 1e-9);
+	assert_float_equal(drain_rate(t.drains, STR("m1"),
+	    &(struct drain_order){ 0 }), 0, 1e-9);
+}
+
 static void test_drain_keeps_to_the_rate(void **state)
 {
 	(void)state;
@@ -456,6 +484,8 @@ int main(void)
 		TEST(test_moves_is_freed_at_any_time),
 		TEST(test_moves_holds_a_user),
 		TEST(test_drain_moves_everybody),
+		TEST(test_drain_begins_again),
+		TEST(test_drain_rate_is_told),
 		TEST(test_drain_keeps_to_the_rate),
 		TEST(test_drain_cuts_what_is_left_at_the_deadline),
 		TEST(test_drain_tells_who_is_stuck),
