@@ -6,10 +6,12 @@
 #include <stdlib.h>
 
 #include "admin/call.h"
+#include "admin/conf.h"
 #include "admin/control_parts.h"
 #include "admin/operator.h"
 #include "admin/verbs_parts.h"
 #include "backends/drain.h"
+#include "backends/keep.h"
 #include "backends/moves.h"
 #include "backends/place.h"
 #include "proxy/base/mem.h"
@@ -18,6 +20,55 @@
 #define MAINTENANCE_PARALLEL 1000
 #define MAINTENANCE_S 30.	/* for sessions to come to an end */
 #define RATE_MAX 1000000
+
+/* --- the answer to a change ------------------------------------------------------ */
+
+/* It says that a change is in force, so it waits until that will be so after
+ * a restart, too. */
+struct answer {
+	struct call *call;
+	struct keep_wait *wait;
+	json_t *object;
+};
+
+static void answer_free(void *state)
+{
+	struct answer *a = state;
+
+	keep_cancel(&a->wait);
+	json_decref(a->object);
+	free(a);
+}
+
+static void on_kept(void *owner, const char *why)
+{
+	struct answer *a = owner;
+
+	a->wait = NULL;
+	if (why) {
+		call_fail(a->call, "this is in force, but a restart will "
+		    "forget it: %s", why);
+	} else {
+		call_object(a->call, json_incref(a->object));
+		call_done(a->call);
+	}
+}
+
+static void tell(struct call *c, json_t *object)
+{
+	struct control *ctl = c->control;
+
+	if (!*conf_admin(ctl->settings)->state_file) {
+		call_object(c, object);
+		call_done(c);
+		return;
+	}
+	struct answer *a = mem_alloc(sizeof *a);
+	a->call = c;
+	a->object = object;
+	a->wait = keep_wait(ctl->keep, on_kept, a);
+	call_wait(c, a, answer_free);
+}
 
 /* --- a drain's progress ------------------------------------------------------- */
 
@@ -130,14 +181,13 @@ static void set_state(struct call *c, enum backend_wish wish,
 	} else if (order && call_has(c, "--watch")) {
 		watch(c, backend);
 	} else {
-		call_object(c, json_pack("{s:o, s:s, s:I, s:I}",
+		tell(c, json_pack("{s:o, s:s, s:I, s:I}",
 		    "backend", render_string(backend),
 		    "state", backend_wish_word(wish),
 		    "users", (json_int_t)place_n_backend_users(ctl->place,
 			backend),
 		    "sessions", (json_int_t)place_n_backend(ctl->place,
 			backend)));
-		call_done(c);
 	}
 }
 
@@ -198,10 +248,9 @@ void verb_weight(struct call *c)
 		return;
 	}
 	struct backend *b = farm_find(c->control->farm, backend);
-	call_object(c, json_pack("{s:o, s:i}", "backend",
+	tell(c, json_pack("{s:o, s:i}", "backend",
 	    render_string(backend), "weight", b ?
 	    (int)backend_base_weight(b) : (int)weight));
-	call_done(c);
 }
 
 /* --- one user ------------------------------------------------------------------------ */
@@ -213,11 +262,10 @@ static bool find_user(struct call *c, char room[USER_CANONICAL_MAX],
 	    verb_find_user(c, call_value(c, "USER"), room, out);
 }
 
-static void tell_user(struct call *c, struct str user, const char *outcome)
+static json_t *outcome_of(struct str user, const char *outcome)
 {
-	call_object(c, json_pack("{s:o, s:s}", "user", render_string(user),
-	    "outcome", outcome));
-	call_done(c);
+	return json_pack("{s:o, s:s}", "user", render_string(user),
+	    "outcome", outcome);
 }
 
 /* Who waits for the end of a move; the call may go before. */
@@ -246,11 +294,13 @@ static void on_moved(void *owner, struct str user,
 		free(m);
 		return;
 	}
-	if (outcome == MOVES_DONE)
-		tell_user(c, user, moves_outcome_word(outcome));
-	else
+	if (outcome == MOVES_DONE) {
+		call_object(c, outcome_of(user, moves_outcome_word(outcome)));
+		call_done(c);
+	} else {
 		call_fail(c, "%s: %s", moves_outcome_word(outcome),
 		    why ? why : "");
+	}
 }
 
 static bool may_take(struct call *c, struct str backend)
@@ -277,7 +327,7 @@ void verb_move(struct call *c)
 		return;
 	if (call_has(c, "--back")) {
 		operator_unpin(ctl, user);
-		tell_user(c, user, "as the routes say");
+		tell(c, outcome_of(user, "as the routes say"));
 		return;
 	}
 	if (!verb_find_backend(c, backend) || !may_take(c, backend))
@@ -292,7 +342,7 @@ void verb_move(struct call *c)
 		return;
 	}
 	if (from.n == 0 || str_eq(from, backend)) {
-		tell_user(c, user, "moved");
+		tell(c, outcome_of(user, "moved"));
 		return;
 	}
 	struct mover *m = mem_alloc(sizeof *m);
@@ -329,12 +379,11 @@ void verb_hold(struct call *c)
 	}
 	if (call_has(c, "--kick"))
 		place_user(c->control->place, user, kick_one, &k);
-	call_object(c, json_pack("{s:o, s:s, s:I, s:I}",
+	tell(c, json_pack("{s:o, s:s, s:I, s:I}",
 	    "user", render_string(user),
 	    "logins", call_has(c, "--refuse") ? "refused" : "wait",
 	    "sessions", (json_int_t)place_n_user(c->control->place, user),
 	    "ended", k.n));
-	call_done(c);
 }
 
 void verb_release(struct call *c)
@@ -345,7 +394,7 @@ void verb_release(struct call *c)
 	if (!find_user(c, room, &user))
 		return;
 	if (operator_release(c->control, user))
-		tell_user(c, user, "released");
+		tell(c, outcome_of(user, "released"));
 	else
 		call_fail(c, "%.*s is not held", STR_ARG(user));
 }
