@@ -29,12 +29,28 @@ struct left_backend {
 	char name[];
 };
 
-static struct left_backend *find(struct worker *w, const char *name)
+static bool is_over(const struct left_backend *l, double now)
 {
-	struct left_backend *l;
+	return l->gone == 0 || now - l->since > l->spread_s;
+}
+
+static void forget(struct worker *w, struct left_backend *l)
+{
+	HASH_DELETE(hh, w->left, l);
+	free(l);
+}
+
+static struct left_backend *find(struct worker *w, const char *name,
+    double now)
+{
+	struct left_backend *l, *next;
 
 	HASH_FIND_STR(w->left, name, l);
 	if (!l) {
+		/* names come and go with the configuration */
+		HASH_ITER(hh, w->left, l, next)
+			if (is_over(l, now))
+				forget(w, l);
 		l = mem_alloc(sizeof *l + strlen(name) + 1);
 		memcpy(l->name, name, strlen(name));
 		HASH_ADD_STR(w->left, name, l);
@@ -58,10 +74,10 @@ static unsigned count(const struct worker *w, const char *name)
 static double delay(struct session *s)
 {
 	struct worker *w = s->worker;
-	struct left_backend *l = find(w, s->chosen->name);
 	double now = clock_now();
+	struct left_backend *l = find(w, s->chosen->name, now);
 
-	if (l->gone == 0 || now - l->since > l->spread_s) {
+	if (is_over(l, now)) {
 		l->since = now;
 		l->spread_s = snapshot_spread_seconds(s->chosen_in, s->chosen);
 		l->total = count(w, l->name);
@@ -124,8 +140,6 @@ void parting_fini(struct worker *w)
 {
 	struct left_backend *l, *next;
 
-	HASH_ITER(hh, w->left, l, next) {
-		HASH_DELETE(hh, w->left, l);
-		free(l);
-	}
+	HASH_ITER(hh, w->left, l, next)
+		forget(w, l);
 }
