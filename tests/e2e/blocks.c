@@ -15,6 +15,7 @@
 
 extern void *__libc_malloc(size_t n);
 extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t n);
 extern void __libc_free(void *p);
 
 static long spare, *count = &spare;
@@ -37,11 +38,17 @@ __attribute__((constructor)) static void begin(void)
 	*count = spare;
 }
 
+/* Threads of one process count together. */
+static void add(long n)
+{
+	__atomic_fetch_add(count, n, __ATOMIC_RELAXED);
+}
+
 void *malloc(size_t n)
 {
 	void *p = __libc_malloc(n);
 
-	*count += p != NULL;
+	add(p != NULL);
 	return p;
 }
 
@@ -49,12 +56,23 @@ void *calloc(size_t n, size_t size)
 {
 	void *p = __libc_calloc(n, size);
 
-	*count += p != NULL;
+	add(p != NULL);
+	return p;
+}
+
+void *realloc(void *old, size_t n)
+{
+	void *p = __libc_realloc(old, n);
+
+	if (!old)
+		add(p != NULL);
+	else if (n == 0)
+		add(-1);
 	return p;
 }
 
 void free(void *p)
 {
-	*count -= p != NULL;
+	add(-(p != NULL));
 	__libc_free(p);
 }

@@ -4,6 +4,7 @@
 
 	weir(conf)	starts a Mailweir; checked and stopped after the test
 	mail		two real Dovecots, d1 and d2, shared by many tests
+	farm		three more, d1 to d3, over one mail directory
 	user		a user of both that no other test uses
 	ca, front	a certificate authority, and the proxy's certificate
 	conf		writes the usual proxy.conf around what a test varies
@@ -25,6 +26,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from harness.certs import Authority  # noqa: E402
 from harness.conf import Conf  # noqa: E402
 from harness.dovecot import Dovecot  # noqa: E402
+from harness.farm import SharedFarm  # noqa: E402
 from harness.mailweir import PROGRAM, Mailweir  # noqa: E402
 from harness.procs import free_port, wait_until  # noqa: E402
 
@@ -89,6 +91,21 @@ def mail(place, backend_cert):
     finally:
         for dovecot in farm.both:
             dovecot.stop()
+
+
+@pytest.fixture(scope="session")
+def _shared(place, backend_cert):
+    farm = SharedFarm(place / "shared", backend_cert)
+    try:
+        yield farm
+    finally:
+        farm.stop()
+
+
+@pytest.fixture
+def farm(_shared):
+    """All three run when a test begins, whatever the last one did to them."""
+    return _shared.start()
 
 
 @pytest.fixture

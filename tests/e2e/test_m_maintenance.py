@@ -158,11 +158,11 @@ def test_orders_survive(w, new_user):
     control = w.control()
     os.kill(control, signal.SIGKILL)
     wait_until(lambda: w.roles()["control"] not in ([], [control]) and
-               weirctl(w, "status").returncode == 0, "a new control")
+               weirctl(w, "backends").returncode == 0, "a new control")
     check()
     w.stop()
     w.start()
-    wait_until(lambda: weirctl(w, "status").returncode == 0, "the console")
+    wait_until(lambda: weirctl(w, "backends").returncode == 0, "the console")
     check()
     assert weirctl(w, "ready", "d1").returncode == 0
     assert weirctl(w, "weight", "d2", "default").returncode == 0

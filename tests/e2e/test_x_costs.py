@@ -5,15 +5,13 @@
 A figure that has grown is not forbidden, but somebody has to mean it.
 """
 import contextlib
-import pathlib
-import shutil
 import signal
-import struct
 import subprocess
 
 import pytest
 
 from fake.peer import Peer
+from harness.census import Census
 from harness.conf import backend
 from harness.imap import Imap
 from harness.mailweir import PROGRAM, WRAP, sanitized
@@ -109,25 +107,16 @@ def test_a_plain_literal_is_not_copied(w, tmp):
     assert sum(counts.values()) / 8 <= 40, counts
 
 
-def live_blocks(place, pid):
-    return struct.unpack("l", (place / str(pid)).read_bytes())[0]
-
-
 @pytest.mark.parametrize("tls,most", [(False, 3), (True, 40)])
 def test_heap_blocks_of_an_idle_session(weir, conf, tmp, tls, most):
     """OpenSSL's part of a TLS session is 34 blocks."""
-    if not shutil.which("gcc"):
+    census = Census(tmp)
+    if not census.env:
         pytest.skip("no compiler")
-    library = tmp / "blocks.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library,
-                    pathlib.Path(__file__).with_name("blocks.c")], check=True)
-    counts = tmp / "counts"
-    counts.mkdir()
-    counts.chmod(0o777)
     with Peer() as peer:
         w = weir(conf(backend("fake", peer.port), workers=1,
                       imap_listener="plaintext_login = yes"),
-                 env={"LD_PRELOAD": str(library), "BLOCKS_DIR": str(counts)})
+                 env=census.env)
         pid, = w.roles()["worker"]
 
         def session():
@@ -137,10 +126,10 @@ def test_heap_blocks_of_an_idle_session(weir, conf, tmp, tls, most):
         with contextlib.ExitStack() as stack:
             for _ in range(10):	# what is made once
                 stack.enter_context(session())
-            before = live_blocks(counts, pid)
+            before = census.blocks(pid)
             for _ in range(100):
                 stack.enter_context(session())
-            each = (live_blocks(counts, pid) - before) / 100
+            each = (census.blocks(pid) - before) / 100
             assert 1 <= each <= most, each
-        wait_until(lambda: live_blocks(counts, pid) < before,
+        wait_until(lambda: census.blocks(pid) < before,
                    "the blocks to be given back")

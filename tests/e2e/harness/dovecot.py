@@ -4,7 +4,7 @@
 
 Runs as root or as an ordinary user, on loopback, all of it in one directory.
 Ports: plain (STARTTLS offered), tls (implicit) and haproxy (PROXY header
-mandatory).  Every user's password is "secret"; the master user is
+mandatory).  Instances with the same mail directory serve the same mailboxes.  Every user's password is "secret"; the master user is
 "master*", as Dovecot's separator has it, with password "master-secret".
 """
 import base64
@@ -26,6 +26,7 @@ instance_name = {name}
 protocols = imap
 listen = 127.0.0.1, ::1
 log_path = {log}
+log_timestamp = "%b %d %H:%M:%S.%{{usecs}} "
 login_log_format_elements = user=<%u> method=%m rip=%r rport=%{{rport}} lip=%l %c \
 session=<%{{session}}>
 auth_verbose = yes
@@ -36,7 +37,7 @@ default_internal_group = {internal_group}
 first_valid_uid = 1
 mail_uid = {uid}
 mail_gid = {gid}
-mail_home = {dir}/mail/%u
+mail_home = {mail}/%u
 mail_location = maildir:~/Maildir
 mail_fsync = never
 mail_max_userip_connections = 0
@@ -128,7 +129,8 @@ class Dovecot:
     """One instance; start() returns when it accepts."""
 
     def __init__(self, directory, name, certificate, users=(), extra="",
-                 oauth=False):
+                 oauth=False, mail=None):
+        self.mail = mail or directory / "mail"
         self.dir, self.name, self.users = directory, name, list(users)
         self.plain, self.tls, self.haproxy = (free_port() for _ in range(3))
         self.cert, self.key = certificate
@@ -142,18 +144,19 @@ class Dovecot:
         root = os.geteuid() == 0
         me = pwd.getpwuid(os.geteuid())
         mail = pwd.getpwnam("nobody") if root else me
-        for sub in ("mail", "state", "keys/default/HS256"):
-            (self.dir / sub).mkdir(parents=True, exist_ok=True)
+        for path in (self.mail, self.dir / "state",
+                     self.dir / "keys/default/HS256"):
+            path.mkdir(parents=True, exist_ok=True)
         self._write_users()
         oauth = ""
         if self._oauth:
             oauth = OAUTH.format(dir=self.dir)
             self._write_oauth()
         if root:
-            os.chown(self.dir / "mail", mail.pw_uid, mail.pw_gid)
+            os.chown(self.mail, mail.pw_uid, mail.pw_gid)
         import grp
         (self.dir / "dovecot.conf").write_text(CONF.format(
-            run=self.dir / "run", dir=self.dir, name=self.name,
+            run=self.dir / "run", dir=self.dir, mail=self.mail, name=self.name,
             log=self.log_file, uid=mail.pw_uid, gid=mail.pw_gid,
             login_user="dovenull" if root else me.pw_name,
             internal_user="dovecot" if root else me.pw_name,
@@ -191,7 +194,7 @@ class Dovecot:
 
     def deliver(self, user, *messages):
         """Lays messages into the user's INBOX, without asking Dovecot."""
-        home = self.dir / "mail" / user
+        home = self.mail / user
         maildir = home / "Maildir"
         for sub in ("new", "cur", "tmp"):
             (maildir / sub).mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+# Copyright 2026 The Mailweir authors
+"""A backend with 200 users is emptied, and no mail client has to notice"""
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from harness.conf import backend
+from harness.console import ask, weirctl
+from harness.crowd import Crowd, append, fetch
+from harness.imap import Imap
+from harness.procs import wait_until
+
+BIG = 8 << 20
+SERVERS = ("d1", "d2", "d3")
+
+
+@pytest.fixture
+def w(weir, conf, farm):
+    return weir(conf(
+        *(backend(name, farm[name].plain) for name in SERVERS),
+        pool="queue_timeout = 1m\n  disconnect_spread = 1s",
+        admin="socket = admin.sock\n  state_file = state/state",
+        more="moves { settle = 500ms }"))
+
+
+def state(w, name):
+    one, = [b for b in ask(w, "backends") if b["name"] == name]
+    return one
+
+
+def weigh(w, **weights):
+    for name, weight in weights.items():
+        ask(w, "weight", name, weight)
+
+
+def sessions_of(users):
+    """Most have one, some two or three."""
+    return {user: 3 if n % 10 == 0 else 2 if n % 5 == 0 else 1
+            for n, user in enumerate(users)}
+
+
+def gather(w, farm, n, **more):
+    """n users and a few, nearly all at d1; of the first ones some are in the
+    middle of a command."""
+    users = farm.take(n)
+    for user in users:
+        farm.deliver(user, b"one", b"two")
+    for user in users[:2]:
+        big = farm.take(1)[0]
+        users[users.index(user)] = big
+        farm.deliver(big, b"x" * BIG, b"two")
+    tasks = {user: fetch if at < 2 else append
+             for at, user in enumerate(users[:12])}
+    weigh(w, d1=1000, d2=10, d3=10)
+    return Crowd(w, sessions_of(users), tasks, **more)
+
+
+def drained(w, name):
+    return wait_until(lambda: state(w, name)["drain"]["done"] and
+                      state(w, name)["drain"],
+                      lambda: f"the end of the drain: {state(w, name)}", 60)
+
+
+# what goes wrong meanwhile: (w, farm) -> the servers that it has killed
+
+def nothing(*_):
+    return []
+
+
+def reload(w, _):
+    w.write_conf(w.conf.read_text().replace("settle = 500ms",
+                                            "settle = 600ms"))
+    assert w.reload()["level"] == "info"
+    return []
+
+
+def kill_another(_, farm):
+    farm["d3"].kill()
+    return [("d3", time.time())]
+
+
+def kill_control(w, _):
+    os.kill(w.control(), signal.SIGKILL)
+    wait_until(lambda: weirctl(w, "backends").returncode == 0,
+               "a new control")
+    return []
+
+
+@pytest.mark.parametrize("trouble", [nothing, reload, kill_another,
+                                     kill_control])
+def test_a_drain_of_200_users(w, farm, trouble):
+    mortal = ["d3"] if trouble is kill_another else []
+    with gather(w, farm, 220, mortal=mortal) as crowd:
+        there = crowd.at("d1")
+        users = {c.user for c in there}
+        busy = [c for c in there if not c.is_idle]
+        assert len(users) >= 200 and len(busy) >= 10
+        ask(w, "drain", "d1", "--rate", 100, "--parallel", 100)
+        crowd.wait(lambda: sum(bool(c.byes) for c in there) > 50,
+                   "some to leave")
+        killed = trouble(w, farm)
+        # all but those who are in the middle of a command
+        crowd.wait(lambda: state(w, "d1")["drain"]["users_left"] ==
+                   len(busy), lambda: state(w, "d1"))
+        for client in busy:
+            assert not client.byes
+            client.release.set()
+        drained(w, "d1")
+        crowd.wait_idle(nowhere="d1")
+        crowd.leave()
+    # nobody had to try twice
+    assert not w.lines(event="login_failed")
+    assert not farm.overlaps(crowd.mailboxes, killed)
+    assert all(c.byes for c in there)
+    if trouble in (nothing, reload):
+        assert all(len(c.byes) == 1 and c.logins == 2 for c in there)
+
+
+HOOK = """#!/bin/sh
+echo "$(date +%s.%N) $*" >>{called}
+sleep 0.3
+echo "$(date +%s.%N) done" >>{called}
+"""
+
+
+def test_a_move_with_its_hook(weir, conf, farm, tmp):
+    """Three clients of a user, one of them in the middle of a command: the
+    hook has ended before the first of them is let in again."""
+    hook, called = tmp / "hook", tmp / "called"
+    called.touch()
+    called.chmod(0o666)
+    hook.write_text(HOOK.format(called=called))
+    hook.chmod(0o755)
+    w = weir(conf(*(backend(name, farm[name].plain) for name in SERVERS),
+                  admin="socket = admin.sock",
+                  more=f'moves {{ settle = 200ms  hook = "{hook}" }}'))
+    user, = farm.take(1)
+    farm.deliver(user, b"one", b"two")
+    ask(w, "move", user, "d1")
+    with Crowd(w, {user: 3}, {user: append}) as crowd:
+        assert len(crowd.at("d1")) == 3
+        ordered = threading.Thread(target=ask, args=(w, "move", user, "d3"))
+        ordered.start()
+        idle = [c for c in crowd.clients if c.is_idle]
+        crowd.wait(lambda: all(c.byes for c in idle), "idle ones to go")
+        wait_until(lambda: ask(w, "status")["logins_waiting"] == 2,
+                   "them to wait")
+        crowd.clients[0].release.set()
+        ordered.join()
+        crowd.wait_idle(nowhere="d1")
+        assert len(crowd.at("d3")) == 3
+        crowd.leave()
+    assert not w.lines(event="login_failed")
+    before, _, after, end = called.read_text().splitlines()
+    assert before.split()[1:] == ["before", user, "d1", "d3"]
+    assert after.split()[1:] == ["after", user, "d1", "d3"]
+    stays = farm.stays([user])
+    begin = min(stay.begin for stay in stays if stay.server == "d3")
+    assert float(end.split()[0]) < begin
+    assert not farm.overlaps([user])
+
+
+def test_a_held_mailbox_is_left_alone(w, farm):
+    """While it is migrated nobody looks into it, and its clients wait; they
+    find what has come meanwhile."""
+    user, other = farm.take(2)
+    for one in (user, other):
+        farm.deliver(one, b"one", b"two")
+    with Crowd(w, {user: 3, other: 2}) as crowd:
+        mine = [c for c in crowd.clients if c.user == user]
+        assert ask(w, "hold", user, "--kick")["ended"] == 3
+        crowd.wait(lambda: all(c.byes for c in mine), "all to go")
+        wait_until(lambda: ask(w, "status")["logins_waiting"] == 3,
+                   "them to wait")
+        assert not ask(w, "sessions", user)
+        farm.deliver(user, b"three")
+        assert weirctl(w, "release", user).returncode == 0
+        crowd.wait_idle()
+        crowd.leave()
+    with Imap(w.imaps, tls=True) as c:
+        c.login(user)
+        assert b"* 3 EXISTS" in c.ok("SELECT INBOX")
+    assert all(len(c.byes) == (c.user == user) for c in crowd.clients)
+    assert not w.lines(event="login_failed")
