@@ -147,7 +147,7 @@ e2e: all
 	$(Q)MAILWEIR=$(BUILD)/mailweir RESULTS=$(BUILD)/e2e.count \
 	    tests/e2e/run.sh $(E2E)
 
-test:
+test: deps
 	$(Q)tests/all.sh
 
 asan tsan:
