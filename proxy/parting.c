@@ -2,7 +2,6 @@
  * Copyright 2026 The Mailweir authors */
 #include "proxy/parting.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "backends/conf.h"
@@ -84,7 +83,7 @@ static double delay(struct session *s)
 		l->gone = 0;
 	}
 	l->gone++;
-	if (l->spread_s <= 0 || l->gone <= ceil(l->total / l->spread_s))
+	if (l->spread_s <= 0 || (l->gone - 1) * l->spread_s < l->total)
 		return 0;
 	double share = (double)l->gone / l->total;
 	return l->since + l->spread_s * (share < 1 ? share : 1) - now;
