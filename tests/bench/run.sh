@@ -18,11 +18,17 @@ for program in floor imapload fakebackend; do
 done
 
 objects=$(make -s BUILD="$build" CC="$cc" objects)
+ln -sfn ../modules "$out/modules"	# found beside the program
 for source in tests/bench/bench_*.c; do
 	program=$out/$(basename "$source" .c)
-	"$cc" -std=c17 -D_GNU_SOURCE -I. -O2 -g -o "$program" "$source" \
+	"$cc" -std=c17 -D_GNU_SOURCE -I. -O2 -g -Wl,--export-dynamic \
+	    -o "$program" "$source" \
 	    $objects $(tests/libs.sh flags)
-	[ $# -gt 0 ] || QUICK=${QUICK:-0} "$program"
+	[ $# -gt 0 ] && continue
+	case $program in
+	*/bench_sources) /usr/bin/python3 tests/bench/sources.py "$program" ;;
+	*) QUICK=${QUICK:-0} "$program" ;;
+	esac
 done
 quick=
 [ "${QUICK:-0}" = 0 ] || quick=--quick

@@ -37,10 +37,11 @@ suffix "{base}"
 rootdn "cn=admin,{base}"
 rootpw admin-secret
 directory {dir}/data
-maxsize 16777216
+maxsize {maxsize}
 dbnosync
+index objectClass,uid eq
 access to attrs=userPassword by anonymous auth by * none
-access to * by dn.exact="{reader}" read by * none
+access to * by dn.exact="{reader}" read by * {others}
 """
 
 
@@ -71,7 +72,8 @@ def person(uid, password="secret", **more):
 
 
 class Slapd:
-    def __init__(self, directory, certificate, entries, extra=""):
+    def __init__(self, directory, certificate, entries, extra="",
+                 maxsize=16 << 20, others="none"):
         self.dir = pathlib.Path(directory)
         self.port, self.tls_port = free_port(), free_port()
         self.url = f"ldap://127.0.0.1:{self.port}"
@@ -86,7 +88,8 @@ class Slapd:
             schemas="\n".join(f"include /etc/ldap/schema/{s}.schema"
                               for s in SCHEMAS),
             modules="/usr/lib/ldap", dir=self.dir, cert=certificate[0],
-            key=certificate[1], base=BASE, reader=READER, extra=extra))
+            key=certificate[1], base=BASE, reader=READER, extra=extra, maxsize=maxsize,
+            others=others))
         self._load(entries)
         self.process = None
 
