@@ -19,7 +19,7 @@ from harness.imap import Imap
 from harness.procs import must_see_into, wait_until
 
 SERVERS = ("d1", "d2", "d3")
-BIG = 8 << 20
+BIG = 40 << 20       # more than all buffers on the way can hold
 SPREAD = "disconnect_spread = 1s"
 HEALTH = ("health { interval = 300ms  fast_interval = 100ms  timeout = 3s\n"
           "    rise = 1  fall = 2 }\n  slow_start = 0\n  queue_timeout = 1m")
