@@ -14,7 +14,7 @@ from harness.crowd import Crowd, append, fetch
 from harness.imap import Imap
 from harness.procs import wait_until
 
-BIG = 8 << 20
+BIG = 40 << 20       # more than all buffers on the way can hold
 SERVERS = ("d1", "d2", "d3")
 
 
