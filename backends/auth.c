@@ -115,19 +115,6 @@ static void source_retire(struct auth *a)
 
 /* --- checks ------------------------------------------------------------------- */
 
-static void count(struct auth *a, double seconds)
-{
-	double limit = 10e-6;
-	size_t i = 0;
-
-	while (i < AUTH_TIMES - 1 && seconds >= limit) {
-		limit *= 10;
-		i++;
-	}
-	a->counts.times[i]++;
-	a->counts.seconds += seconds;
-}
-
 static void note_failed(struct auth *a, const struct source *s,
     const char *why)
 {
@@ -185,7 +172,7 @@ static void check_end(struct auth_check *c, const struct auth_answer *answer)
 	deadline_stop(&c->late);
 	DL_DELETE(s->checks, c);
 	a->counts.n_open--;
-	count(a, clock_now() - c->began);
+	latency_add(&a->counts.latency, clock_now() - c->began);
 	switch (answer->verdict) {
 	case AUTH_OK:
 		a->counts.ok++;

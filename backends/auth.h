@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backends/latency.h"
 #include "proxy/base/addr.h"
 #include "proxy/base/str.h"
 
@@ -99,13 +100,9 @@ void auth_cancel(struct auth_check **c);
 bool auth_test(const struct settings *settings, struct err *err)
     __attribute__((warn_unused_result));
 
-/* By how long the source took: under 10 us, 100 us, 1 ms ... 1 s, longer. */
-#define AUTH_TIMES 7
-
 struct auth_counts {
 	uint64_t checks, ok, denied, failed;
-	uint64_t times[AUTH_TIMES];
-	double seconds;		/* of all checks */
+	struct latency latency;	/* of all checks */
 	size_t n_open;		/* now */
 };
 

@@ -278,19 +278,6 @@ static enum freshness look_into_cache(struct table *t, struct str key,
 
 /* --- flights --------------------------------------------------------------------- */
 
-static void count_time(struct table *t, double seconds)
-{
-	double limit = 10e-6;
-	size_t i = 0;
-
-	while (i < TABLE_TIMES - 1 && seconds >= limit) {
-		limit *= 10;
-		i++;
-	}
-	t->counts.times[i]++;
-	t->counts.seconds += seconds;
-}
-
 static void note_source(struct table *t, enum table_verdict verdict,
     const char *why)
 {
@@ -345,7 +332,7 @@ static void flight_land(struct flight *f, struct result r)
 		snprintf(why, sizeof why, "%s", r.why ? r.why : "failed");
 		r.why = why;
 	}
-	count_time(t, now - f->began);
+	latency_add(&t->counts.latency, now - f->began);
 	note_source(t, r.verdict, r.why);
 	if (t->cache && r.verdict != TABLE_FAILED)
 		table_cache_put(t->cache, f->request.key,

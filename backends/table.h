@@ -40,6 +40,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "backends/latency.h"
 #include "proxy/base/str.h"
 
 #define TABLE_VALUE_MAX 1024	/* bytes of a source's answer */
@@ -115,17 +116,12 @@ void table_cancel(struct table_lookup **l);
 
 const char *table_name(const struct table *t);
 
-/* Answers by how long the source took: under 10 us, 100 us, 1 ms ... 1 s,
- * and longer. */
-#define TABLE_TIMES 7
-
 struct table_counts {
 	uint64_t lookups, found, missing, failed;	/* by users */
 	uint64_t hits, stale;		/* by keys: from the cache */
 	uint64_t requests;		/* by keys: to the source */
 	uint64_t requests_failed;
-	uint64_t times[TABLE_TIMES];
-	double seconds;			/* of all requests */
+	struct latency latency;		/* of all requests */
 	size_t n_cached, n_flights;	/* now */
 };
 

@@ -42,6 +42,7 @@ test_login_failure := $(LOGIN)
 test_login_wire := $(LOGIN)
 DECIDE := backends/decide.c backends/decide_stages.c \
 	backends/decide_balance.c backends/plan.c backends/auth.c \
+	backends/latency.c \
 	backends/moves.c backends/hook.c backends/table.c \
 	backends/table_cache.c backends/table_value.c backends/farm.c \
 	backends/condition.c backends/bucket.c backends/balance.c \
@@ -73,7 +74,7 @@ test_stream :=
 test_tlsctx :=
 test_sockets := admin/sockets.c $(CONF) proxy/ipc.c proxy/ipc_codec.c
 test_notify := admin/notify.c
-TABLE := backends/target.c backends/table.c backends/table_cache.c \
+TABLE := backends/latency.c backends/target.c backends/table.c backends/table_cache.c \
 	backends/table_value.c $(CONF)
 test_table := $(TABLE)
 test_table_store := $(TABLE) backends/table_lmdb.c backends/table_store.c \
@@ -95,12 +96,12 @@ test_url := backends/url.c
 test_table_http := $(TABLE) backends/table_http.c backends/http_client.c
 LIBS_test_table_http := $(MODULE_LIBS_http)
 test_tlscert :=
-test_auth_http := backends/auth.c backends/auth_http.c \
+test_auth_http := backends/latency.c backends/auth.c backends/auth_http.c \
 	backends/auth_http_wire.c backends/http_client.c $(CONF)
 LIBS_test_auth_http := $(MODULE_LIBS_http)
 test_blocker := backends/blocker.c
 test_passwd := backends/passwd.c backends/textfile.c
-test_auth_file := backends/auth.c backends/auth_file.c backends/blocker.c \
+test_auth_file := backends/latency.c backends/auth.c backends/auth_file.c backends/blocker.c \
 	backends/fileload.c backends/filewatch.c backends/passwd.c \
 	backends/textfile.c $(CONF)
 test_ldap_text := backends/ldap_text.c

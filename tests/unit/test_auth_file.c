@@ -215,11 +215,11 @@ static void test_auth_file_hashes_for_unknown_users_too(void **state)
 	    "m8Hxkye9YjrnWnwPiX3.yc28eexw97QzgUVTAdpRZebC.\n");
 	configure("");
 	assert_int_equal(ask_proven("jan@x"), AUTH_OK);
-	double began = auth_counts(t.auth).seconds;
+	double began = auth_counts(t.auth).latency.seconds;
 	assert_int_equal(ask("jan@x", "wrong"), AUTH_DENIED);
-	double known = auth_counts(t.auth).seconds - began;
+	double known = auth_counts(t.auth).latency.seconds - began;
 	assert_int_equal(ask("eva@x", "wrong"), AUTH_DENIED);
-	double unknown = auth_counts(t.auth).seconds - began - known;
+	double unknown = auth_counts(t.auth).latency.seconds - began - known;
 	if (unknown < known / 3 || unknown > known * 3)
 		fail_msg("known %g s, unknown %g s", known, unknown);
 }
