@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from harness.conf import backend
-from harness.console import ask, weirctl
+from harness.console import ask, wait_serving, weirctl
 from harness.imap import Imap
 from harness.procs import wait_until
 
@@ -157,12 +157,13 @@ def test_orders_survive(w, new_user):
     check()
     control = w.control()
     os.kill(control, signal.SIGKILL)
-    wait_until(lambda: w.roles()["control"] not in ([], [control]) and
-               weirctl(w, "backends").returncode == 0, "a new control")
+    wait_until(lambda: w.roles()["control"] not in ([], [control]),
+               "a new control")
+    wait_serving(w)
     check()
     w.stop()
     w.start()
-    wait_until(lambda: weirctl(w, "backends").returncode == 0, "the console")
+    wait_serving(w)
     check()
     assert weirctl(w, "ready", "d1").returncode == 0
     assert weirctl(w, "weight", "d2", "default").returncode == 0

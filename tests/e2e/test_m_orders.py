@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from harness.conf import backend
-from harness.console import Console, ask, socket_of, weirctl
+from harness.console import Console, ask, socket_of, wait_serving, weirctl
 from harness.procs import session_members, wait_until
 
 KILLS = 12
@@ -62,8 +62,7 @@ def test_killed_while_it_writes(w):
     """All that was answered is kept, and of the rest all or nothing."""
     chance, last = random.Random(1), 0
     for _ in range(KILLS):
-        wait_until(lambda: weirctl(w, "backends").returncode == 0,
-                   "the console")
+        wait_serving(w)
         orders = Orders(w, last)
         orders.start()
         goal = last + chance.randrange(1, 30)
@@ -71,8 +70,7 @@ def test_killed_while_it_writes(w):
         kill_all(w)
         orders.join()
         w.start()
-        wait_until(lambda: weirctl(w, "backends").returncode == 0,
-                   "the console")
+        wait_serving(w)
         assert not w.lines(event="state_file"), w.log()[-2000:]
         n = len(held(w))
         assert held(w) == list(range(1, n + 1))

@@ -11,7 +11,7 @@ import socket
 import subprocess
 
 from .mailweir import PROGRAM, WRAP, environment
-from .procs import PATIENCE
+from .procs import PATIENCE, wait_until
 
 WEIRCTL = PROGRAM.with_name("weirctl")
 
@@ -34,6 +34,15 @@ def ask(w, *words):
     assert done.returncode == 0 and not done.stderr, \
         (done.returncode, done.stderr, done.stdout)
     return json.loads(done.stdout)
+
+
+def wait_serving(w):
+    """Until the console is there and takes every order: before all sessions
+    are known, after a start, it refuses some."""
+    def serves():
+        done = weirctl(w, "status", options=["-s", socket_of(w), "--json"])
+        return done.returncode == 0 and json.loads(done.stdout)["serving"]
+    wait_until(serves, "a console that serves")
 
 
 class Console:

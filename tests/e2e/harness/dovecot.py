@@ -40,6 +40,8 @@ mail_gid = {gid}
 mail_home = {mail}/%u
 mail_location = maildir:~/Maildir
 mail_fsync = never
+# by the clock as well: 200 users in IDLE take all inotify instances of one uid
+mailbox_idle_check_interval = 1 secs
 mail_max_userip_connections = 0
 mail_plugins = zlib
 auth_mechanisms = plain login scram-sha-1 scram-sha-256 {oauth_mechanisms}
