@@ -55,8 +55,8 @@ static double cpu_seconds(clockid_t clock)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Nobody listens where the backends are said to be: control's probes fail at
- * once and cost next to nothing. */
+/* Nobody listens where the backends are said to be, so nothing looks after
+ * their health. */
 static void write_settings(struct buf *out, unsigned n_backends)
 {
 	for (unsigned i = 0; i < n_backends; i++)
@@ -65,7 +65,7 @@ static void write_settings(struct buf *out, unsigned n_backends)
 	buf_puts(out, "pool main { backends = { ");
 	for (unsigned i = 0; i < n_backends; i++)
 		buf_printf(out, "%sm%u", i ? ", " : "", i);
-	buf_puts(out, " } }\nlog { level = error }\n"
+	buf_puts(out, " }  health { type = none } }\nlog { level = error }\n"
 	    "route { user = \"*@example.net\"  refuse = \"No.\" }\n"
 	    "route { network = { \"10.0.0.0/8\" }  refuse = \"No.\" }\n"
 	    "route { domain = \"example.org\"  pool = main }\n");
