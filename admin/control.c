@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "admin/bundle.h"
 #include "admin/conf.h"
 #include "admin/console.h"
 #include "admin/control_parts.h"
@@ -30,6 +29,7 @@
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
+#include "proxy/bundle.h"
 #include "proxy/conf.h"
 #include "proxy/imap/caps.h"
 #include "proxy/ipc.h"
@@ -67,8 +67,8 @@ static void send_all(struct control *c, struct link *to)
 {
 	for (unsigned i = c->tickets.n; i > 0; i--)
 		send_key(to, &c->tickets.keys[i - 1]);
-	if (c->bundle)
-		bundle_send(c->bundle, to);
+	if (c->settings)
+		bundle_send(c->settings, c->generation, to);
 	if (c->words.len)
 		send_capabilities(c, to);
 }
@@ -497,28 +497,24 @@ static void take_settings(struct control *c, const struct msg_settings *m)
 	struct err err = { "" };
 	struct peer *p, *next;
 
-	bundle_set_text(c->incoming, m->generation, m->text);
-	struct settings *fresh = bundle_settings(c->incoming, &conf_schema,
-	    &err);
+	struct settings *fresh = bundle_take_settings(c->bundle, m,
+	    &conf_schema, &err);
 	bool is_good = fresh && put_in_force(c, fresh, &err);
 	settings_unref(&fresh);
 	if (is_good) {
-		bundle_free(&c->bundle);
-		c->bundle = c->incoming;
+		c->generation = m->generation;
 		HASH_ITER(hh, c->peers, p, next)
-			bundle_send(c->bundle, p->link);
+			bundle_send(c->settings, c->generation, p->link);
 		link_send_ready(c->parent, &(struct msg_ready){
 		    .generation = m->generation });
 		serve(c, false);
 	} else {
-		bundle_free(&c->incoming);
 		log_note(LOG_LINE_ERROR, "settings_refused", "why", "%s",
 		    err.text);
 		link_send_failed(c->parent, &(struct msg_failed){
 		    .generation = m->generation,
 		    .text = str_from(err.text) });
 	}
-	c->incoming = bundle_new();
 }
 
 /* Names have other addresses, which are looked up when they are needed; or
@@ -567,7 +563,7 @@ static void on_parent_message(void *owner, struct link *l,
 		    LOG_KIND_SYSLOG : LOG_KIND_FILE);
 		break;
 	case MSG_FILE:
-		bundle_add_file(c->incoming, m->file.path, m->file.data);
+		bundle_take_file(c->bundle, &m->file);
 		break;
 	case MSG_SETTINGS:
 		take_settings(c, &m->settings);
@@ -624,7 +620,7 @@ static void init(struct control *c, int fd)
 	ev_timer_init(&c->end, on_end, 0., 0.);
 	c->sync.data = c->turn_keys.data = c->end.data = c;
 	ev_timer_start(c->loop, &c->sync);
-	c->incoming = bundle_new();
+	c->bundle = bundle_new();
 	c->resolve = resolve_new(c->loop, &no_servers, 2000, on_names, c,
 	    &err);
 	if (!c->resolve)
@@ -673,7 +669,6 @@ static void fini(struct control *c)
 	resolve_free(&c->resolve);
 	settings_unref(&c->settings);
 	bundle_free(&c->bundle);
-	bundle_free(&c->incoming);
 	tickets_fini(&c->tickets);
 	buf_fini(&c->words);
 	buf_fini(&c->mechanisms);

@@ -39,8 +39,9 @@ struct control {
 	struct peer *peers;		/* by id */
 	uint64_t next_peer;
 	uint64_t awaited;		/* PEERs that the parent will send */
-	struct bundle *incoming, *bundle;	/* bundle: in force, or NULL */
-	struct settings *settings;		/* made of it */
+	struct bundle *bundle;		/* FILEs before their SETTINGS */
+	struct settings *settings;
+	uint64_t generation;		/* of settings; 0: none yet */
 	struct resolve *resolve;
 	struct farm *farm;
 	struct health *health;

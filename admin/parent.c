@@ -22,10 +22,10 @@
 #include "admin/notify.h"
 #include "admin/privileges.h"
 #include "admin/sockets.h"
-#include "proxy/base/buf.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
+#include "proxy/bundle.h"
 #include "proxy/conf.h"
 #include "proxy/ipc.h"
 
@@ -73,24 +73,6 @@ static void send_log(struct parent *p, struct link *l)
 	});
 }
 
-static void send_file(void *arg, const struct settings_file *f)
-{
-	link_send_file(arg, &(struct msg_file){
-		.path = str_from(f->path), .data = f->data });
-}
-
-static void send_settings(struct parent *p, struct link *l)
-{
-	struct buf text;
-
-	buf_init(&text, 0);
-	settings_print(p->settings, &text, false);
-	settings_files(p->settings, send_file, l);
-	link_send_settings(l, &(struct msg_settings){
-		.generation = p->generation, .text = buf_view(&text) });
-	buf_fini(&text);
-}
-
 static void send_admin(struct parent *p, struct link *l, unsigned n_peers)
 {
 	link_send_admin(l, &(struct msg_admin){
@@ -134,7 +116,7 @@ static void on_control_started(struct child *c)
 		n_peers += p->workers[i].link != NULL;
 	send_log(p, c->link);
 	send_admin(p, c->link, n_peers);
-	send_settings(p, c->link);
+	bundle_send(p->settings, p->generation, c->link);
 	for (unsigned i = 0; i < p->n_workers; i++)
 		join(p, &p->workers[i]);
 }
@@ -301,7 +283,7 @@ static bool reload(struct parent *p, struct err *err)
 	send_log_to_all(p);
 	if (p->control.link) {
 		send_admin(p, p->control.link, 0);
-		send_settings(p, p->control.link);
+		bundle_send(p->settings, p->generation, p->control.link);
 	}
 	for (unsigned i = 0; i < p->n_workers; i++)
 		if (p->workers[i].link)

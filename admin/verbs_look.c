@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "admin/bundle.h"
 #include "admin/call.h"
 #include "admin/control_parts.h"
 #include "admin/verbs_parts.h"
@@ -108,8 +107,7 @@ void verb_status(struct call *c)
 	    "uptime_s", (json_int_t)(now - (double)ctl->parent_started_s),
 	    "serving", ctl->is_serving,
 	    "stopping", ctl->is_stopping,
-	    "generation", (json_int_t)(ctl->bundle ?
-		bundle_generation(ctl->bundle) : 0),
+	    "generation", (json_int_t)ctl->generation,
 	    "control_pid", (int)getpid(),
 	    "control_started", render_time(ctl->started),
 	    "users", (json_int_t)place_n_users(ctl->place),

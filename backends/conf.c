@@ -197,6 +197,8 @@ static bool check_backend(struct settings *s, const void *section,
 		if (!b->verify)
 			settings_warn(s, b, "verify", "the server may be "
 			    "anybody; yes is better");
+		else
+			settings_need(s, b, "ca");
 		return true;
 	}
 	for (size_t i = 0; i < sizeof of_tls / sizeof of_tls[0]; i++)

@@ -14,7 +14,7 @@
 
 #define LINK_MAGIC   0x6c696e6bu
 #define READ_BYTES   (64u << 10)
-#define KEEP_BYTES   (256u << 10)	/* a buffer above it is given back */
+#define KEEP_BYTES   (128u << 10)	/* a buffer above it is given back */
 #define LENGTH_BYTES 4
 #define FDS_IN_MAX   16		/* a peer of ours has one under way at most */
 

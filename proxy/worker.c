@@ -8,11 +8,13 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "proxy/ask.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
+#include "proxy/bundle.h"
 #include "proxy/conf.h"
 #include "proxy/imap/sasl.h"
 #include "proxy/ipc.h"
@@ -22,57 +24,13 @@
 #include "proxy/sandbox.h"
 #include "proxy/session.h"
 #include "proxy/snapshot.h"
-#include <utlist.h>
 
 /* Descriptors that are not a session's: links, log, listeners, epoll, pipes. */
 #define OTHER_FDS 64
 #define TRIM_S 2.
 #define DEFAULT_WORDS "SASL-IR LITERAL- ID"
 
-struct received_file {
-	char *path, *data;
-	size_t n;
-	struct received_file *next;
-};
-
 /* --- configuration ------------------------------------------------------- */
-
-static void forget_files(struct worker *w)
-{
-	struct received_file *f, *tmp;
-
-	LL_FOREACH_SAFE(w->files, f, tmp) {
-		LL_DELETE(w->files, f);
-		mem_wipe(f->data, f->n);
-		free(f->data);
-		free(f->path);
-		free(f);
-	}
-}
-
-static void take_file(struct worker *w, const struct msg_file *m)
-{
-	struct received_file *f = mem_alloc(sizeof *f);
-
-	f->path = mem_str(m->path);
-	f->data = mem_str(m->data);
-	f->n = m->data.n;
-	LL_PREPEND(w->files, f);
-}
-
-static bool find_file(void *arg, const char *path, struct str *data_out)
-{
-	struct worker *w = arg;
-	struct received_file *f;
-
-	LL_FOREACH(w->files, f) {
-		if (strcmp(f->path, path) != 0)
-			continue;
-		*data_out = (struct str){ f->data, f->n };
-		return true;
-	}
-	return false;
-}
 
 static void set_limits(struct worker *w)
 {
@@ -96,12 +54,11 @@ static void set_limits(struct worker *w)
 static void take_settings(struct worker *w, const struct msg_settings *m)
 {
 	struct err err = { "" };
-	struct settings *settings = settings_from_text(m->text, "proxy.conf",
-	    w->schema, find_file, w, &err);
+	struct settings *settings = bundle_take_settings(w->bundle, m,
+	    w->schema, &err);
 	struct snapshot *snapshot = settings ?
 	    snapshot_new(settings, &w->tickets, &err) : NULL;
 
-	forget_files(w);
 	if (!snapshot) {
 		log_note(LOG_LINE_ERROR, "settings_refused", "why", "%s",
 		    err.text);
@@ -287,7 +244,7 @@ static void on_control_message(void *owner, struct link *l,
 	(void)l;
 	switch (m->type) {
 	case MSG_FILE:
-		take_file(w, &m->file);
+		bundle_take_file(w->bundle, &m->file);
 		break;
 	case MSG_SETTINGS:
 		take_settings(w, &m->settings);
@@ -319,7 +276,7 @@ static void on_control_closed(void *owner, struct link *l,
 	(void)l;
 	log_note(LOG_LINE_WARN, "control_lost", "why", "%s", why->text);
 	link_close(&w->control);
-	forget_files(w);
+	bundle_empty(w->bundle);
 }
 
 static void take_control(struct worker *w, int fd)
@@ -460,7 +417,7 @@ static void fini(struct worker *w)
 	parting_fini(w);
 	link_close(&w->control);
 	link_close(&w->parent);
-	forget_files(w);
+	bundle_free(&w->bundle);
 	if (w->snapshot)
 		stream_loop_fini(&w->streams);
 	snapshot_unref(&w->snapshot);
@@ -492,6 +449,7 @@ int worker_main(int fd, unsigned index, const struct worker_start *start)
 	if (!w.loop)
 		die("worker: no event loop");
 	w.next_session = first_session();
+	w.bundle = bundle_new();
 	w.offer.words = mem_strdup(DEFAULT_WORDS);
 	init_limits(&w);
 	w.parent = link_open(w.loop, fd, "worker", index, on_parent_message,

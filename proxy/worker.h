@@ -29,7 +29,6 @@ struct end_order;
 struct left_backend;
 struct link;
 struct listener;
-struct received_file;
 struct session;
 struct settings_schema;
 struct snapshot;
@@ -45,7 +44,7 @@ struct worker {
 	const struct settings_schema *schema;
 	struct link *parent, *control;
 	struct snapshot *snapshot;	/* NULL until the first SETTINGS */
-	struct received_file *files;	/* FILEs before their SETTINGS */
+	struct bundle *bundle;		/* FILEs before their SETTINGS */
 	struct stream_loop streams;
 	struct tls_tickets tickets;
 	struct {

@@ -248,6 +248,17 @@ bool settings_given(const struct settings *s, const void *section,
 	return p->raws[row_of(p->def, key)].n > 0;
 }
 
+void settings_need(struct settings *s, const void *section, const char *key)
+{
+	const struct part *p = part_of(section);
+	const struct settings_row *row = &p->def->rows[row_of(p->def, key)];
+	struct settings_file *f = (void *)((char *)(uintptr_t)section +
+	    row->offset);
+
+	must(row->flags & SETTINGS_SYSTEM);
+	settings_fill_file(s, f, true, NULL);
+}
+
 static bool is_twice(const struct part *first, const struct part *second,
     struct err *err)
 {

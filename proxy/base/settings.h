@@ -119,7 +119,9 @@ enum settings_flags {
 	SETTINGS_FIXED = 2,	/* a reload does not change it; not for
 				 * sections of the kinds MANY and WITHIN */
 	SETTINGS_SYSTEM = 4,	/* FILE: "" means the default, which is a file
-				 * of the system and may be missing */
+				 * of the system: it may be missing, and is
+				 * read only when the section's check says
+				 * settings_need() */
 	SETTINGS_NEGATABLE = 8,	/* STRINGS, NETWORKS, REFS: an element may
 				 * have "!" before it */
 	SETTINGS_SRV = 16,	/* ADDRESS: may be srv+name, of port 0 */
@@ -215,6 +217,9 @@ void settings_warn(struct settings *s, const void *section, const char *key,
 typedef void settings_visit_text_fn(void *arg, const char *text);
 void settings_warnings(const struct settings *s,
     settings_visit_text_fn *visit, void *arg);
+
+/* For checks: the content of a SYSTEM file, which is big, and few need it. */
+void settings_need(struct settings *s, const void *section, const char *key);
 
 /* True when the text had this setting; false when it has its default. */
 bool settings_given(const struct settings *s, const void *section,

@@ -134,6 +134,10 @@ bool settings_is_list(enum settings_type type);
 bool settings_negate(struct settings *s, const struct settings_row *row,
     struct raws *raws, struct err *err);
 
+/* Fills in what a file holds, unless it is missing and may be. */
+bool settings_fill_file(struct settings *s, struct settings_file *field,
+    bool may_miss, struct err *err);
+
 /* Fills the field from its values, or from the row's preset when there are
  * none; not for references. The error names no place. */
 bool settings_set_field(struct settings *s, const struct settings_row *row,

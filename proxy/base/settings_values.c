@@ -257,15 +257,16 @@ static bool set_network(const char *text, struct net *field, struct err *err)
 }
 
 /* Files are read once, however many settings name them. */
-static bool hold_file(struct settings *s, const char *path, bool may_miss,
-    struct settings_file *out, struct err *err)
+bool settings_fill_file(struct settings *s, struct settings_file *field,
+    bool may_miss, struct err *err)
 {
+	const char *path = field->path;
 	struct held_file *f;
 	struct str data = STR_NONE;
 
 	for (f = s->files; f; f = f->next)
 		if (strcmp(f->file.path, path) == 0) {
-			*out = f->file;
+			*field = f->file;
 			return true;
 		}
 	f = settings_alloc(s, sizeof *f);
@@ -284,7 +285,7 @@ static bool hold_file(struct settings *s, const char *path, bool may_miss,
 	f->file.data = data;
 	*s->files_end = f;
 	s->files_end = &f->next;
-	*out = f->file;
+	*field = f->file;
 	return true;
 }
 
@@ -310,10 +311,10 @@ static bool set_secret(struct settings *s, struct settings_file *f,
 static bool set_file(struct settings *s, const struct settings_row *row,
     const char *text, struct settings_file *field, struct err *err)
 {
-	bool may_miss = row->flags & SETTINGS_SYSTEM &&
-	    strcmp(text, row->preset) == 0;
-
-	if (!hold_file(s, settings_path(s, text), may_miss, field, err))
+	field->path = settings_path(s, text);
+	if (row->flags & SETTINGS_SYSTEM && strcmp(text, row->preset) == 0)
+		return true;	/* see settings_need() */
+	if (!settings_fill_file(s, field, false, err))
 		return false;
 	return row->type != SETTINGS_SECRET || s->is_peek ||
 	    set_secret(s, field, err);

@@ -58,7 +58,7 @@ test_user :=
 test_base64 :=
 test_settings := $(CONF)
 test_settings_errors := $(CONF)
-test_control := admin/control.c admin/bundle.c admin/tickets.c admin/conf.c \
+test_control := admin/control.c proxy/bundle.c admin/tickets.c admin/conf.c \
 	admin/console.c admin/call.c admin/request.c admin/render.c \
 	admin/order.c admin/operator.c $(wildcard admin/verbs*.c) \
 	proxy/conf.c proxy/ipc.c proxy/ipc_codec.c proxy/imap/caps.c \

@@ -353,6 +353,27 @@ static void test_settings_tell_files_once_each(void **state)
 	settings_unref(&s);
 }
 
+static int files_of(const char *text)
+{
+	struct settings *s = parse(text);
+	int n = 0;
+
+	settings_files(s, count_file, &n);
+	settings_unref(&s);
+	return n;
+}
+
+static void test_system_files_are_read_when_needed(void **state)
+{
+	(void)state;
+	assert_int_equal(files_of("backend h { address = h:1 }"), 0);
+	assert_int_equal(files_of(
+	    "backend h { address = h:1 tls = implicit verify = no }"), 0);
+	assert_int_equal(files_of(
+	    "backend h { address = h:1 tls = implicit }\n"
+	    "backend i { address = i:1 tls = starttls ca = \"\" }"), 1);
+}
+
 static void test_settings_tell_fixed_changes(void **state)
 {
 	const char *a = "workers = 1 user = a shutdown_grace = 1s\n"
@@ -573,6 +594,7 @@ int main(void)
 		cmocka_unit_test(test_settings_within_others),
 		cmocka_unit_test(test_settings_trim_secrets_and_hold_files_once),
 		cmocka_unit_test(test_settings_tell_files_once_each),
+		cmocka_unit_test(test_system_files_are_read_when_needed),
 		cmocka_unit_test(test_settings_tell_fixed_changes),
 		cmocka_unit_test(test_settings_warn_of_the_unwise),
 		cmocka_unit_test(
