@@ -5,7 +5,8 @@
  *
  *	decide   the stages alone: canonical name, routes, hash, lease
  *	control  a real control process behind a socket, this one being its
- *	         worker: DECIDE -> GRANT, RELEASE, with so many in flight
+ *	         worker: DECIDE -> GRANT, with so many in flight; RELEASE goes
+ *	         with the next question, as a worker's does
  *	paced    the same, 1,000 questions a second: how long an answer takes
  *
  * CPU times are of this process and of control. With the argument "json" it
@@ -178,8 +179,8 @@ static void ask(void)
 static void on_grant(const struct msg_grant *g)
 {
 	t.took[t.n_answered] = seconds() - t.asked_at[g->question];
-	link_send_release(t.worker, &(struct msg_release){
-	    .session = g->question });
+	link_send_later(t.worker, &(struct msg){ .type = MSG_RELEASE,
+	    .release = { .session = g->question } });
 	if (!t.is_paced)
 		ask();
 	if (++t.n_answered == t.n_questions)
