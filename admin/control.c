@@ -61,6 +61,11 @@ static void send_capabilities(const struct control *c, struct link *to)
 	    .mechanisms = buf_view(&c->mechanisms) });
 }
 
+static void send_settings(const struct control *c, struct link *to)
+{
+	bundle_send(c->settings, c->generation, BUNDLE_FOR_WORKER, to);
+}
+
 /* Keys come before the settings with which the worker begins to accept, and
  * the newest key last: it seals. */
 static void send_all(struct control *c, struct link *to)
@@ -68,7 +73,7 @@ static void send_all(struct control *c, struct link *to)
 	for (unsigned i = c->tickets.n; i > 0; i--)
 		send_key(to, &c->tickets.keys[i - 1]);
 	if (c->settings)
-		bundle_send(c->settings, c->generation, to);
+		send_settings(c, to);
 	if (c->words.len)
 		send_capabilities(c, to);
 }
@@ -504,7 +509,7 @@ static void take_settings(struct control *c, const struct msg_settings *m)
 	if (is_good) {
 		c->generation = m->generation;
 		HASH_ITER(hh, c->peers, p, next)
-			bundle_send(c->settings, c->generation, p->link);
+			send_settings(c, p->link);
 		link_send_ready(c->parent, &(struct msg_ready){
 		    .generation = m->generation });
 		serve(c, false);

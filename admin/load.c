@@ -26,10 +26,12 @@ struct sum {
 	const struct settings_file *too_big;
 };
 
-static void add_file(void *arg, const struct settings_file *f)
+static void add_file(void *arg, const struct settings_file *f,
+    bool is_secret)
 {
 	struct sum *sum = arg;
 
+	(void)is_secret;
 	sum->bytes += f->data.n;
 	if (f->data.n > FILE_MAX_BYTES)
 		sum->too_big = f;

@@ -116,7 +116,8 @@ static void on_control_started(struct child *c)
 		n_peers += p->workers[i].link != NULL;
 	send_log(p, c->link);
 	send_admin(p, c->link, n_peers);
-	bundle_send(p->settings, p->generation, c->link);
+	bundle_send(p->settings, p->generation, BUNDLE_FOR_CONTROL,
+	    c->link);
 	for (unsigned i = 0; i < p->n_workers; i++)
 		join(p, &p->workers[i]);
 }
@@ -283,7 +284,8 @@ static bool reload(struct parent *p, struct err *err)
 	send_log_to_all(p);
 	if (p->control.link) {
 		send_admin(p, p->control.link, 0);
-		bundle_send(p->settings, p->generation, p->control.link);
+		bundle_send(p->settings, p->generation, BUNDLE_FOR_CONTROL,
+		    p->control.link);
 	}
 	for (unsigned i = 0; i < p->n_workers; i++)
 		if (p->workers[i].link)

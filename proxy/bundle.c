@@ -22,20 +22,29 @@ struct bundle {
 
 /* --- out --------------------------------------------------------------------- */
 
-static void send_file(void *arg, const struct settings_file *f)
+struct receiver {
+	struct link *link;
+	enum bundle_for whom;
+};
+
+static void send_file(void *arg, const struct settings_file *f, bool is_secret)
 {
-	link_send_file(arg, &(struct msg_file){
-	    .path = str_from(f->path), .data = f->data });
+	const struct receiver *to = arg;
+
+	if (!is_secret || to->whom == BUNDLE_FOR_CONTROL)
+		link_send_file(to->link, &(struct msg_file){
+		    .path = str_from(f->path), .data = f->data });
 }
 
 void bundle_send(const struct settings *settings, uint64_t generation,
-    struct link *to)
+    enum bundle_for whom, struct link *to)
 {
+	struct receiver receiver = { to, whom };
 	struct buf text;
 
 	buf_init(&text, 0);
 	settings_print(settings, &text, false);
-	settings_files(settings, send_file, to);
+	settings_files(settings, send_file, &receiver);
 	link_send_settings(to, &(struct msg_settings){
 	    .generation = generation, .text = buf_view(&text) });
 	buf_fini(&text);

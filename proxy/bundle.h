@@ -22,8 +22,12 @@ struct msg_settings;
 struct settings;
 struct settings_schema;
 
+/* Secrets are for control alone: workers, which face the network, get what
+ * they need of them with a decision. */
+enum bundle_for { BUNDLE_FOR_CONTROL, BUNDLE_FOR_WORKER };
+
 void bundle_send(const struct settings *settings, uint64_t generation,
-    struct link *to);
+    enum bundle_for whom, struct link *to);
 
 struct bundle *bundle_new(void);
 void bundle_free(struct bundle **b);

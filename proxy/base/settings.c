@@ -256,7 +256,7 @@ void settings_need(struct settings *s, const void *section, const char *key)
 	    row->offset);
 
 	must(row->flags & SETTINGS_SYSTEM);
-	settings_fill_file(s, f, true, NULL);
+	settings_fill_file(s, row, f, NULL);
 }
 
 static bool is_twice(const struct part *first, const struct part *second,
@@ -565,5 +565,5 @@ void settings_files(const struct settings *s, settings_visit_file_fn *visit,
     void *arg)
 {
 	for (const struct held_file *f = s->files; f; f = f->next)
-		visit(arg, &f->file);
+		visit(arg, &f->file, f->is_secret);
 }

@@ -94,7 +94,8 @@ enum settings_type {
 	SETTINGS_STRINGS,
 	SETTINGS_PATH,		/* a file that is not read, or a choice's word */
 	SETTINGS_FILE,		/* a file that is read */
-	SETTINGS_SECRET,	/* the same, without the newline at its end */
+	SETTINGS_SECRET,	/* the same, without the newline at its end;
+				 * empty where it was not sent */
 	SETTINGS_ADDRESS,	/* host:port, [ip]:port, *:port */
 	SETTINGS_ADDRESSES,
 	SETTINGS_NETWORKS,	/* 10.0.0.0/8 2001:db8::/32 */
@@ -236,8 +237,10 @@ bool settings_same(const void *section, const void *other);
 void settings_print(const struct settings *s, struct buf *out,
     bool with_sources);
 
-/* Each file that a FILE or SECRET setting names, once. */
-typedef void settings_visit_file_fn(void *arg, const struct settings_file *f);
+/* Each file that a FILE or SECRET setting names, once. is_secret: no FILE
+ * setting names it. */
+typedef void settings_visit_file_fn(void *arg, const struct settings_file *f,
+    bool is_secret);
 void settings_files(const struct settings *s, settings_visit_file_fn *visit,
     void *arg);
 

@@ -55,6 +55,7 @@ struct group {			/* all parts of one section of the schema */
 
 struct held_file {
 	struct settings_file file;
+	bool is_secret;		/* of no FILE setting */
 	struct held_file *next;
 };
 
@@ -134,9 +135,9 @@ bool settings_is_list(enum settings_type type);
 bool settings_negate(struct settings *s, const struct settings_row *row,
     struct raws *raws, struct err *err);
 
-/* Fills in what a file holds, unless it is missing and may be. */
-bool settings_fill_file(struct settings *s, struct settings_file *field,
-    bool may_miss, struct err *err);
+/* Fills in what the file at field's path holds, unless it may be missing. */
+bool settings_fill_file(struct settings *s, const struct settings_row *row,
+    struct settings_file *field, struct err *err);
 
 /* Fills the field from its values, or from the row's preset when there are
  * none; not for references. The error names no place. */

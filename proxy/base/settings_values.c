@@ -256,20 +256,36 @@ static bool set_network(const char *text, struct net *field, struct err *err)
 	    "2001:db8::/32, all bits behind the prefix being zero");
 }
 
+static bool is_system_file(const struct settings_row *row, const char *path)
+{
+	return row->flags & SETTINGS_SYSTEM && strcmp(path, row->preset) == 0;
+}
+
+/* A file of the system's, or a secret that is not for this process. */
+static bool may_be_missing(const struct settings *s,
+    const struct settings_row *row, const char *path)
+{
+	return is_system_file(row, path) ||
+	    (row->type == SETTINGS_SECRET && !s->dir);
+}
+
 /* Files are read once, however many settings name them. */
-bool settings_fill_file(struct settings *s, struct settings_file *field,
-    bool may_miss, struct err *err)
+bool settings_fill_file(struct settings *s, const struct settings_row *row,
+    struct settings_file *field, struct err *err)
 {
 	const char *path = field->path;
+	bool may_miss = may_be_missing(s, row, path);
 	struct held_file *f;
 	struct str data = STR_NONE;
 
 	for (f = s->files; f; f = f->next)
 		if (strcmp(f->file.path, path) == 0) {
+			f->is_secret &= row->type == SETTINGS_SECRET;
 			*field = f->file;
 			return true;
 		}
 	f = settings_alloc(s, sizeof *f);
+	f->is_secret = row->type == SETTINGS_SECRET;
 	if (s->is_peek) {
 		data.p = "";
 	} else if (s->dir) {
@@ -312,12 +328,12 @@ static bool set_file(struct settings *s, const struct settings_row *row,
     const char *text, struct settings_file *field, struct err *err)
 {
 	field->path = settings_path(s, text);
-	if (row->flags & SETTINGS_SYSTEM && strcmp(text, row->preset) == 0)
+	if (is_system_file(row, text))
 		return true;	/* see settings_need() */
-	if (!settings_fill_file(s, field, false, err))
+	if (!settings_fill_file(s, row, field, err))
 		return false;
 	return row->type != SETTINGS_SECRET || s->is_peek ||
-	    set_secret(s, field, err);
+	    !field->data.p || set_secret(s, field, err);
 }
 
 bool settings_is_list(enum settings_type type)

@@ -313,18 +313,23 @@ static void test_control_takes_and_hands_on_settings(void **state)
 	open_worker(0);
 	link_send_file(parent.link, &(struct msg_file){
 	    .path = STR("pw"), .data = STR("secret") });
-	send_settings(1, settings_text("auth { mechanisms = { EXTERNAL } "
+	link_send_file(parent.link, &(struct msg_file){
+	    .path = STR("authorities"), .data = STR("known") });
+	send_settings(1, settings_text("backend other { address = "
+	    "\"127.0.0.1:1\"  ca = authorities }\n"
+	    "auth { mechanisms = { EXTERNAL } "
 	    "backend_login = master  master_user = root "
 	    "master_password_file = pw }\n"));
 	wait_for(&parent, "READY 1\n");
 	wait_for(&workers[0], "SETTINGS 1\n");
+	/* but no password */
 	assert_non_null(strstr(workers[0].heard,
-	    "HELLO\nTICKET_KEY 80\nFILE pw=secret\nSETTINGS 1\n"));
+	    "HELLO\nTICKET_KEY 80\nFILE authorities=known\nSETTINGS 1\n"));
 	/* a worker that comes later gets all of it as well */
 	open_worker(1);
 	wait_for(&workers[1], "SETTINGS 1\n");
 	assert_non_null(strstr(workers[1].heard,
-	    "HELLO\nTICKET_KEY 80\nFILE pw=secret\nSETTINGS 1\n"));
+	    "HELLO\nTICKET_KEY 80\nFILE authorities=known\nSETTINGS 1\n"));
 }
 
 static void test_control_keeps_the_old_settings(void **state)

@@ -333,8 +333,10 @@ static void test_settings_trim_secrets_and_hold_files_once(void **state)
 	settings_unref(&s);
 }
 
-static void count_file(void *arg, const struct settings_file *f)
+static void count_file(void *arg, const struct settings_file *f,
+    bool is_secret)
 {
+	(void)is_secret;
 	assert_true(f->path[0]);
 	++*(int *)arg;
 }
