@@ -114,9 +114,8 @@ static struct decision *decision_new(struct decide *d,
 {
 	struct decision *dn = d->spare;
 
-	if (dn) {
-		LL_DELETE(d->spare, dn);
-	} else {
+	d->spare = NULL;
+	if (!dn) {
 		dn = mem_alloc(sizeof *dn);
 		ev_init(&dn->limit, on_limit);
 		dn->limit.data = dn;
@@ -162,6 +161,15 @@ static void decision_reset(struct decision *dn)
 		.number = dn->q.number };
 }
 
+static void decision_dispose(struct decision *dn)
+{
+	if (!dn)
+		return;
+	buf_fini(&dn->text);
+	free(dn);
+}
+
+/* One is kept: most are answered at once, and so are one at a time. */
 static void decision_free(struct decision *dn)
 {
 	struct decide *d = dn->decide;
@@ -171,7 +179,8 @@ static void decision_free(struct decision *dn)
 	if (dn->q.password.n)
 		mem_wipe(&dn->text.data[dn->text.off], bytes.n);
 	buf_clear(&dn->text);
-	LL_PREPEND(d->spare, dn);
+	decision_dispose(d->spare);
+	d->spare = dn;
 }
 
 static void suspend(struct decision *dn)
@@ -326,14 +335,25 @@ void decide_hold(struct decide *d)
 	d->is_held = true;
 }
 
+static struct decision *first_held(const struct decide *d)
+{
+	struct decision *dn;
+
+	DL_FOREACH(d->suspended, dn)
+		if (dn->is_held)
+			break;
+	return dn;
+}
+
+/* The answer to one may be the end of any other's waiting, so the next one is
+ * looked for anew; that is the first, but for the last time. */
 void decide_go(struct decide *d)
 {
-	struct decision *dn, *next;
+	struct decision *dn;
 
 	d->is_held = false;
-	DL_FOREACH_SAFE(d->suspended, dn, next)
-		if (dn->is_held)
-			decision_resume(dn);
+	while ((dn = first_held(d)))
+		decision_resume(dn);
 }
 
 /* Whether it waits for what b may have now. To whom b has promised a place it
@@ -436,7 +456,7 @@ struct decision *decide_explain(struct decide *d,
 	dn->explained_arg = arg;
 	decision_reset(dn);
 	decision_run(dn);
-	/* it was given back to the spare ones if it has come to its end */
+	/* it has become the spare one if it has come to its end */
 	return d->spare == dn ? NULL : dn;
 }
 
@@ -544,12 +564,7 @@ void decide_free(struct decide **dp)
 	*dp = NULL;
 	while (d->suspended)
 		forget(d->suspended);
-	while (d->spare) {
-		struct decision *dn = d->spare;
-		LL_DELETE(d->spare, dn);
-		buf_fini(&dn->text);
-		free(dn);
-	}
+	decision_dispose(d->spare);
 	plan_free(&d->plan);
 	free(d);
 }

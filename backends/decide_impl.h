@@ -91,7 +91,7 @@ struct decision {
 	bool is_suspended, is_held;
 	struct decision_key key;
 	UT_hash_handle hh;		/* while suspended; not explanations */
-	struct decision *prev, *next;	/* of all suspended, or spare */
+	struct decision *prev, *next;	/* of all suspended */
 	struct decision *queue_prev, *queue_next;
 };
 
@@ -105,7 +105,7 @@ struct decide {
 	struct decision *by_session;	/* the same, by key */
 	size_t n_suspended;
 	struct decision *queue;		/* those of them that wait for room */
-	struct decision *spare;		/* to be used again */
+	struct decision *spare;		/* NULL, or one to be used again */
 };
 
 /* A line of the explanation; cheap when none is wanted. */

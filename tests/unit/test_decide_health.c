@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Copyright 2026 The Mailweir authors */
 /*
- * What decide makes of the health of backends: it is set here by hand.
+ * What decide makes of the health of backends, which is set here by hand, and
+ * of the room that they have.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -317,6 +318,27 @@ static void test_decide_does_not_wait_too_long(void **state)
 	assert_string_equal(ask(3), "queue-timeout");
 }
 
+/* The second of two that were held is refused, and its end is what the first
+ * one waits for by then. */
+static void test_decide_goes_on_while_others_end(void **state)
+{
+	(void)state;
+	configure("backend m1 { address = \"192.0.2.1:143\"  max_sessions = 1 }\n"
+	    "pool main { backends = m1 }\n"
+	    "route { user = \"eva@*\"  refuse = \"[CONTACTADMIN] Gone.\" }\n"
+	    "route { pool = main }\n");
+	assert_string_equal(ask(1), "m1");
+	decide_hold(t.decide);
+	assert_string_equal(ask_as(2, "u2"), "");
+	assert_string_equal(ask_as(1, "eva@example.org"), "");
+	decide_go(t.decide);
+	assert_int_equal(t.n_answers, 3);
+	assert_int_equal(t.verdict, DECIDE_REFUSE);
+	assert_string_equal(t.backend, "");
+	assert_int_equal(place_n_user(t.place, STR("u2")), 1);
+	assert_int_equal(decide_n_suspended(t.decide), 0);
+}
+
 /* A slow start: a twentieth of the weight at first, the whole in the end. */
 static void test_decide_weighs_who_comes_back(void **state)
 {
@@ -356,6 +378,7 @@ int main(void)
 		TEST(test_decide_explains_health),
 		TEST(test_decide_waits_for_the_rate),
 		TEST(test_decide_does_not_wait_too_long),
+		TEST(test_decide_goes_on_while_others_end),
 		TEST(test_decide_weighs_who_comes_back),
 	};
 
