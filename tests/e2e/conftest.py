@@ -2,7 +2,8 @@
 # Copyright 2026 The Mailweir authors
 """Fixtures of the end-to-end tests
 
-	weir(conf)	starts a Mailweir; checked and stopped after the test
+	weir(conf)	starts a Mailweir; checked and stopped after the test,
+			and what it holds is counted when that is a fault
 	mail		two real Dovecots, d1 and d2, shared by many tests
 	farm		three more, d1 to d3, over one mail directory
 	user		a user of both that no other test uses
@@ -23,6 +24,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from harness.census import Census, build  # noqa: E402
 from harness.certs import Authority  # noqa: E402
 from harness.conf import Conf  # noqa: E402
 from harness.dovecot import Dovecot  # noqa: E402
@@ -135,20 +137,38 @@ def conf(front):
     return make
 
 
+@pytest.fixture(scope="session")
+def block_counter(place):
+    return build(place)
+
+
+@pytest.fixture
+def census(tmp, block_counter):
+    return Census(tmp, block_counter)
+
+
 @pytest.fixture
 def weir(tmp, request):
     """weir(conf) starts a Mailweir with this configuration (a Conf or a
-    text); afterwards it must end well, unless the test has failed anyway."""
-    started = []
+    text); afterwards it must end well, unless the test has failed anyway.
+    A test that is marked as a fault must leave it as it was before, too."""
+    started, counted = [], None
+    if request.node.get_closest_marker("fault"):
+        counted = request.getfixturevalue("census")
     if not PROGRAM.exists():
         pytest.fail(f"{PROGRAM} is not there: make first", pytrace=False)
 
-    def start(conf, **options):
-        one = Mailweir(tmp / f"weir{len(started)}", str(conf), **options)
+    def start(conf, env=None, **options):
+        if counted:
+            env = {**counted.env, **(env or {})}
+        one = Mailweir(tmp / f"weir{len(started)}", str(conf), env=env,
+                       **options)
         started.append(one)
         one.start()
         if hasattr(conf, "imaps"):
             one.imaps, one.imap = conf.imaps, conf.imap
+        if counted:
+            counted.begin(one)
         return one
 
     yield start
@@ -156,7 +176,12 @@ def weir(tmp, request):
     try:
         for one in started:
             if not failed and one.process.popen is not None:
+                if counted and one.running():
+                    counted.end(one)
                 one.stop()
+    except BaseException:
+        failed = True
+        raise
     finally:
         for one in started:
             left = one.kill()

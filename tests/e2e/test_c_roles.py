@@ -14,6 +14,8 @@ from harness.conf import backend
 from harness.imap import Imap
 from harness.procs import alive, must_see_into, wait_until
 
+pytestmark = pytest.mark.fault
+
 
 @pytest.fixture
 def w(weir, conf, mail):

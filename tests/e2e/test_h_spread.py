@@ -14,6 +14,8 @@ from harness.procs import wait_until
 N = 24
 SPREAD = 3
 
+pytestmark = pytest.mark.fault
+
 
 @pytest.fixture
 def mortal(tmp, backend_cert):
@@ -80,11 +82,12 @@ def test_a_client_that_leaves_meanwhile_is_gone(weir, conf, mortal):
                   pool="disconnect_spread = 60s"))
     clients = idle(w, mortal.users[:8])
     mortal.kill()
-    wait_until(lambda: "event=close" in w.log(), "the first one's end")
-    assert w.log().count("event=close") < 8
+    ended = {"event": "close", "backend": "mortal"}
+    w.wait_log(**ended)
+    assert len(w.lines(**ended)) < 8
     for c in clients:
         c.close()
-    wait_until(lambda: w.log().count("event=close") == 8, "8 sessions' ends")
+    w.wait_log(**ended, count=8)
 
 
 def test_no_spread_no_delay(weir, conf, mortal):

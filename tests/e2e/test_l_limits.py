@@ -17,6 +17,8 @@ from harness.conf import backend
 from harness.imap import Imap
 from harness.procs import must_see_into, wait_until
 
+pytestmark = pytest.mark.fault
+
 
 def test_sessions_per_address(weir, conf, mail, new_user):
     w = weir(conf(backend("d1", mail.d1.plain), workers=1,
@@ -244,7 +246,7 @@ def test_backend_stalls(weir, conf, stall):
 
 
 @pytest.mark.parametrize("tls", ["implicit", "starttls"])
-def test_backend_stalls_in_tls(weir, conf, tls):
+def test_backend_stalls_in_tls(weir, conf, census, tls):
     def script(c):
         if tls == "starttls":
             c.greet("IMAP4rev1 STARTTLS")
@@ -257,11 +259,16 @@ def test_backend_stalls_in_tls(weir, conf, tls):
 
     with Peer(script) as peer:
         w = weir(conf(backend("slow", peer.port,
-                              f"tls = {tls}\n  verify = no"),
+                              f"tls = {tls}\n  verify = no"), workers=1,
                       pool="connect_timeout = 1s\n  login_timeout = 1s"))
-        with Imap(w.imaps, tls=True) as c:
-            _, reply = c.command("LOGIN jan secret")
-            assert reply.startswith("NO [UNAVAILABLE]"), reply
+
+        def stall():
+            with Imap(w.imaps, tls=True) as c:
+                _, reply = c.command("LOGIN jan secret")
+                assert reply.startswith("NO [UNAVAILABLE]"), reply
+        stall()
+        census.begin(w)     # what TLS with servers needs is made once
+        stall()
 
 
 @pytest.mark.parametrize("flood", ["line", "lines", "literal"])
@@ -359,25 +366,11 @@ def test_client_pipelines_much_behind_the_login(weir, conf):
             sender.join()
 
 
-def test_nothing_leaks(weir, conf, mail, new_user):
-    """Descriptors of the worker after many sessions are those before."""
+def test_good_logins_and_bad_ones(weir, conf, mail, user):
+    """Many of both, of clients that then just go."""
     w = weir(conf(backend("d1", mail.d1.plain), workers=1))
-    pid, user = w.workers()[0], new_user()
-    must_see_into(pid)
-
-    def round_trip(n):
-        for i in range(n):
-            with contextlib.suppress(OSError, EOFError):
-                with Imap(w.imaps, tls=True) as c:
-                    c.send(f"t LOGIN {user} {'secret' if i % 2 else 'x'}\r\n")
-                    c.finish("t")
-
-    def fds():
-        return len(os.listdir(f"/proc/{pid}/fd"))
-    round_trip(6)
-    w.wait_log(event="close", count=6)
-    before = wait_until(fds, "descriptors")
-    round_trip(30)
-    w.wait_log(event="close", count=36)
-    wait_until(lambda: fds() <= before,
-               lambda: f"{fds()} descriptors to become {before}")
+    for i in range(24):
+        with contextlib.suppress(OSError, EOFError):
+            with Imap(w.imaps, tls=True) as c:
+                c.send(f"t LOGIN {user} {'secret' if i % 2 else 'x'}\r\n")
+                c.finish("t")

@@ -17,6 +17,8 @@ from harness.procs import wait_until
 BIG = 40 << 20       # more than all buffers on the way can hold
 SERVERS = ("d1", "d2", "d3")
 
+pytestmark = pytest.mark.fault
+
 
 @pytest.fixture
 def w(weir, conf, farm):

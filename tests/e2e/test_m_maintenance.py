@@ -13,6 +13,8 @@ from harness.console import ask, wait_serving, weirctl
 from harness.imap import Imap
 from harness.procs import wait_until
 
+pytestmark = pytest.mark.fault
+
 
 @pytest.fixture
 def w(weir, conf, mail):

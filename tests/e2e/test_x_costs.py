@@ -11,7 +11,6 @@ import subprocess
 import pytest
 
 from fake.peer import Peer
-from harness.census import Census
 from harness.conf import backend
 from harness.imap import Imap
 from harness.mailweir import PROGRAM, WRAP, sanitized
@@ -108,9 +107,8 @@ def test_a_plain_literal_is_not_copied(w, tmp):
 
 
 @pytest.mark.parametrize("tls,most", [(False, 3), (True, 40)])
-def test_heap_blocks_of_an_idle_session(weir, conf, tmp, tls, most):
+def test_heap_blocks_of_an_idle_session(weir, conf, census, tls, most):
     """OpenSSL's part of a TLS session is 34 blocks."""
-    census = Census(tmp)
     if not census.env:
         pytest.skip("no compiler")
     with Peer() as peer:

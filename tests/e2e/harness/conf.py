@@ -23,7 +23,7 @@ class Conf:
         self.sections = {"workers": 2, "top": "", "log": "level = info",
                          "tls": "", "certificates": "front", "limits": "",
                          "relay": "", "auth": "", "pool": "", "imaps_listener": "",
-                         "imap_listener": "", "admin": "",
+                         "imap_listener": "", "admin": "socket = admin.sock",
                          "routes": None, "more": ""}
         unknown = set(sections) - set(self.sections)
         assert not unknown, unknown
