@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Copyright 2026 The Mailweir authors
 """The instruments: when these fail, nothing below means anything"""
+import pytest
+
 from fake.peer import Peer, polite
 from harness.conf import backend
 from harness.dovecot import token
@@ -64,3 +66,17 @@ def test_program_starts_and_stops(weir, conf):
         assert len(roles["control"]) == 1 and len(roles["worker"]) == 2
         w.stop()
         assert "STOPPING=1" in w.told()
+
+
+def test_census_finds_what_is_kept(weir, conf, census):
+    """A session that nobody has logged in to; then one that somebody has."""
+    with Peer() as peer:
+        w = weir(conf(backend("fake", peer.port)), env=census.env)
+        census.begin(w)
+        for login in (False, True):
+            with Imap(w.imaps, tls=True) as c:
+                if login:
+                    c.login("jan")
+                with pytest.raises(AssertionError, match="in vain"):
+                    census.end(w, 0.3)
+            census.end(w)

@@ -15,6 +15,8 @@ from harness.procs import session_members, wait_until
 
 KILLS = 12
 
+pytestmark = pytest.mark.fault
+
 
 @pytest.fixture
 def w(weir, conf, mail):

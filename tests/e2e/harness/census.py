@@ -25,7 +25,7 @@ import struct
 import subprocess
 import time
 
-from .console import ask, wait_serving, weirctl
+from .console import Console, ask, socket_of, wait_serving
 from .imap import Imap
 from .mailweir import WRAP, sanitized
 from .procs import PATIENCE, wait_until
@@ -141,9 +141,10 @@ def descriptors(pid):
 
 def take_back_orders(w):
     """They are kept on purpose."""
-    for one in ask(w, "moves"):
-        weirctl(w, "release", one["user"])
-        weirctl(w, "move", one["user"], "--back")
-    for one in ask(w, "backends"):
-        weirctl(w, "ready", one["name"])
-        weirctl(w, "weight", one["name"], "default")
+    with Console(socket_of(w)) as console:
+        for one in ask(w, "moves"):
+            console.request(f"release {one['user']}")
+            console.request(f"move {one['user']} --back")
+        for one in ask(w, "backends"):
+            console.request(f"ready {one['name']}")
+            console.request(f"weight {one['name']} default")
