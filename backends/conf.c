@@ -484,7 +484,8 @@ static bool check_table_http(struct settings *s, const struct conf_table *t,
 		return settings_fault(s, t, "url", err, "%s", why.text);
 	if (url.is_tls && !t->ca.path[0])
 		return settings_fault(s, t, "url", err, NO_CA);
-	if (t->header.path[0] && !is_header_line(t->header.data))
+	/* a secret: a worker has it not */
+	if (t->header.data.n && !is_header_line(t->header.data))
 		return settings_fault(s, t, "header", err, "%s does not hold "
 		    "one header line; expected \"Name: value\"",
 		    t->header.path);
