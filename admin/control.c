@@ -161,10 +161,21 @@ static void take_backend_capabilities(struct control *c,
 
 /* --- the health of backends ---------------------------------------------------- */
 
+void control_leave_backend(struct control *c, struct str backend)
+{
+	struct peer *p, *next;
+
+	HASH_ITER(hh, c->peers, p, next)
+		link_send_leave(p->link, &(struct msg_leave){
+		    .backend = backend });
+}
+
 static void on_backend_changed(void *owner, struct backend *b)
 {
 	struct control *c = owner;
 
+	if (backend_condition(b)->state == CONDITION_DOWN)
+		control_leave_backend(c, backend_name(b));
 	decide_weigh(c->decide, b);
 	decide_wake(c->decide, b);
 }

@@ -70,4 +70,7 @@ struct control {
  * proxy/reasons.def. False: its worker is gone, and so is the session. */
 bool control_end_session(struct control *c, uint64_t worker, uint64_t session,
     const char *why, bool now);
+
+/* Logins under way at the backend go on at another one at once. */
+void control_leave_backend(struct control *c, struct str backend);
 #endif

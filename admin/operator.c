@@ -80,6 +80,8 @@ bool operator_set_state(struct control *c, struct str backend,
 		return false;
 	if (b)
 		backend_set_wish(b, wish);
+	if (wish == BACKEND_MAINTENANCE)
+		control_leave_backend(c, backend);
 	drain_stop(c->drains, backend);
 	if (order)
 		drain_start(c->drains, backend, order);

@@ -78,6 +78,7 @@ struct prelogin {
 	/* CONNECT, LOGIN */
 	ev_timer limit;			/* on the attempt */
 	bool is_timed_out, is_login_open, is_logged_in;
+	bool is_left;			/* nobody is to go there any more */
 	bool is_challenged, is_awaiting_client;	/* relayed SASL */
 	char failure_text[200];
 	struct login login;

@@ -91,7 +91,7 @@ static void attempt_end(struct session *s)
 		ev_timer_stop(s->worker->loop, &p->limit);
 	if (p->is_login_open)
 		login_fini(&p->login);
-	p->is_login_open = p->is_timed_out = false;
+	p->is_login_open = p->is_timed_out = p->is_left = false;
 	p->is_challenged = p->is_awaiting_client = false;
 	if (!p->is_logged_in)
 		stream_close(&s->backend);
@@ -251,6 +251,25 @@ static enum step fail_as(struct session *s, enum login_failure kind,
 	return failed(s);
 }
 
+/* --- when the backend is not wanted any more ------------------------------- */
+
+/* Control has its reasons, and learns nothing about the backend from this. */
+static enum step leave(struct session *s)
+{
+	ask_attempt_end(s, LOGIN_FAIL_CANCELLED);
+	return fail_as(s, LOGIN_FAIL_UNAVAILABLE,
+	    "no logins are wanted there any more");
+}
+
+void upstream_leave(struct session *s, struct str backend)
+{
+	if ((s->stage != STAGE_CONNECT && s->stage != STAGE_LOGIN) ||
+	    !str_eq(backend, str_from(s->chosen->name)))
+		return;
+	s->prelogin->is_left = true;
+	session_run(s);
+}
+
 /* --- when the user moves --------------------------------------------------- */
 
 /* A question that is open gets an answer for where the user is now. */
@@ -346,6 +365,8 @@ enum step upstream_connect_run(struct session *s)
 {
 	enum step step = frontend_absorb(s);
 
+	if (step == STEP_NEXT && s->prelogin->is_left)
+		return leave(s);
 	if (step == STEP_NEXT && s->prelogin->is_timed_out)
 		return fail_as(s, LOGIN_FAIL_TIMEOUT, "connect_timeout");
 	if (step == STEP_NEXT && !stream_is_open(&s->backend))
@@ -518,6 +539,8 @@ enum step upstream_login_run(struct session *s)
 {
 	struct prelogin *p = s->prelogin;
 
+	if (p->is_left)
+		return leave(s);
 	if (p->is_timed_out)
 		return fail_as(s, LOGIN_FAIL_TIMEOUT,
 		    login_is_greeted(&p->login) ? "login_timeout" :

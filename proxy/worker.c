@@ -24,6 +24,7 @@
 #include "proxy/sandbox.h"
 #include "proxy/session.h"
 #include "proxy/snapshot.h"
+#include "proxy/upstream.h"
 
 /* Descriptors that are not a session's: links, log, listeners, epoll, pipes. */
 #define OTHER_FDS 64
@@ -234,6 +235,16 @@ static void do_ends(struct worker *w)
 	w->n_ends = w->ends_cap = 0;
 }
 
+/* --- backends that nobody is to log in to ---------------------------------- */
+
+static void take_leave(struct worker *w, const struct msg_leave *m)
+{
+	struct session *s, *tmp;
+
+	DL_FOREACH_SAFE(w->sessions, s, tmp)
+		upstream_leave(s, m->backend);
+}
+
 /* --- messages ------------------------------------------------------------ */
 
 static void on_control_message(void *owner, struct link *l,
@@ -262,6 +273,9 @@ static void on_control_message(void *owner, struct link *l,
 		break;
 	case MSG_END:
 		take_end(w, &m->end);
+		break;
+	case MSG_LEAVE:
+		take_leave(w, &m->leave);
 		break;
 	default:	/* not for a worker, or of a newer release */
 		break;

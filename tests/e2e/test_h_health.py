@@ -2,6 +2,7 @@
 # Copyright 2026 The Mailweir authors
 """How backends are found to be down, or doubtful, and how they come back"""
 import concurrent.futures
+import contextlib
 import os
 import select
 import signal
@@ -12,11 +13,11 @@ import time
 import pytest
 
 from conftest import USERS
-from fake.peer import Peer
+from fake.peer import CAPABILITIES, Peer
 from harness.conf import backend
 from harness.console import ask
 from harness.dovecot import Dovecot
-from harness.imap import Imap
+from harness.imap import Imap, b64
 from harness.procs import wait_until
 
 pytestmark = pytest.mark.fault
@@ -541,3 +542,115 @@ def test_the_first_pool_with_checks_cares(weir, conf):
         line = w.wait_log(event="backend_state", to="down")
         assert line["backend"] == "a"
         assert states(w) == [("up", "down")]
+
+
+# logins that are under way when a backend is given up
+
+def silent(c):
+    """Takes a login, and is silent from then on; who comes later is not even
+    greeted."""
+    if not c.peer.sessions():
+        c.greet()
+        c.login(reply=None)
+    c.hang()
+
+
+def challenging(c):
+    """The same in the middle of a relayed mechanism."""
+    c.greet(CAPABILITIES + " AUTH=XOAUTH2")
+    _, name, _ = c.command()
+    if name == "AUTHENTICATE":
+        c.user = "somebody"
+        c.send("+ eyJzdGF0dXMiOiI0MDAifQ==\r\n")
+        c.hang()
+
+
+SLOW = "  connect_timeout = 30s\n  login_timeout = 30s"
+LEFT = "no logins are wanted there any more"
+
+
+def begin_login(w, c, command):
+    """Until its backend is connected to."""
+    before = len(w.lines(event="stage", to="login"))
+    c.send(f"t {command}\r\n")
+    w.wait_log(event="stage", to="login", count=before + 1)
+
+
+def went_on(c):
+    """Where the login went that would have had half a minute."""
+    begin = time.monotonic()
+    reply = c.finish("t")[1]
+    assert time.monotonic() - begin < 8
+    return reply.rsplit("this is ")[-1]
+
+
+@pytest.mark.parametrize("mood", [hang, silent])
+def test_a_login_leaves_who_is_found_down(weir, conf, two, mood):
+    w = weir(conf(*(backend(m.name, m.port) for m in two),
+                  log="level = debug",
+                  pool=health().replace("2s", "500ms") + "\n" + SLOW))
+    user, = users_of(w, "a", 1)
+    two[0].peer.connections.clear()
+    two[0].mood = mood
+    with Imap(w.imaps, tls=True) as c:
+        begin_login(w, c, f"LOGIN {user} secret")
+        w.wait_log(event="backend_state", backend="a", to="down")
+        assert went_on(c) == "b"
+        c.ok("NOOP")
+    line, = w.lines(event="backend_failed")
+    assert (line["backend"], line["why"]) == ("a", LEFT)
+    assert states(w) == [("up", "down")]
+
+
+def test_a_login_leaves_who_is_put_in_maintenance(weir, conf, two):
+    """Nobody has found it down; and who waits for its turn in the drain would
+    have waited long."""
+    w = weir(conf(*(backend(m.name, m.port) for m in two),
+                  log="level = debug",
+                  pool=health("none") + "\n" + SLOW,
+                  more="moves { settle = 0 }\n"))
+    user, = users_of(w, "a", 1)
+    two[0].mood = hang
+    with Imap(w.imaps, tls=True) as c:
+        begin_login(w, c, f"LOGIN {user} secret")
+        ask(w, "maintenance", "a")
+        assert went_on(c) == "b"
+    assert not w.lines(event="backend_state")
+
+
+def test_a_relayed_login_cannot_be_repeated(weir, conf):
+    with Moody("a", challenging) as a:
+        w = weir(conf(backend("a", a.port), log="level = debug",
+                      pool=health().replace("2s", "500ms") + "\n" + SLOW))
+        w.wait_log(event="serving")
+        with Imap(w.imaps, tls=True) as c:
+            wait_until(lambda: "AUTH=XOAUTH2" in c.capability(), "XOAUTH2")
+            token = b64("user=jan@example.org\1auth=Bearer x\1\1")
+            c.send(f"t AUTHENTICATE XOAUTH2 {token}\r\n")
+            assert c.line().startswith("+ ")
+            a.mood = hang
+            w.wait_log(event="backend_state", backend="a", to="down")
+            assert went_on(c).startswith("NO [UNAVAILABLE]")
+            # the connection stays
+            assert c.command("LOGIN jan secret")[1].startswith(
+                "NO [UNAVAILABLE]")
+
+
+def test_many_leave_at_once(weir, conf, two):
+    """And have nowhere to go."""
+    w = make(weir, conf, two, health().replace("2s", "400ms") + "\n" + SLOW)
+    two[0].mood = two[1].mood = hang
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Imap(w.imaps, tls=True))
+                   for _ in range(20)]
+        for n, c in enumerate(clients):
+            c.send(f"t LOGIN m{n}@example.org secret\r\n")
+        for name in "ab":
+            w.wait_log(event="backend_state", backend=name, to="down")
+        for c in clients:
+            assert went_on(c).startswith("NO [UNAVAILABLE]")
+    w.wait_log(event="backend_failed", why=LEFT)
+    two[0].mood = two[1].mood = None
+    for name in "ab":
+        w.wait_log(event="backend_state", backend=name, to="up")
+    assert who(w, "jan@example.org") in ("a", "b")
