@@ -10,6 +10,7 @@
 #include "admin/conf.h"
 #include "admin/console.h"
 #include "admin/control_parts.h"
+#include "admin/names.h"
 #include "admin/order.h"
 #include "admin/operator.h"
 #include "backends/auth.h"
@@ -492,6 +493,7 @@ static bool put_in_force(struct control *c, struct settings *fresh,
 		geo_configure(c->geo, conf_geoip(fresh));
 		/* a new backend may be one that the operator has emptied */
 		operator_restore(c);
+		names_update(c->resolve, c->keep);
 	}
 	go_on(c);
 	health_start(c->health);
@@ -539,13 +541,16 @@ static void on_names(void *owner)
 {
 	struct control *c = owner;
 
-	if (!farm_is_outdated(c->farm))
+	if (!farm_is_outdated(c->farm)) {
+		names_update(c->resolve, c->keep);
 		return;
+	}
 	health_stop(c->health);
 	decide_hold(c->decide);
 	decide_update(c->decide);
 	/* a target that comes may be one that the operator has emptied */
 	operator_restore(c);
+	names_update(c->resolve, c->keep);	/* theirs, too */
 	go_on(c);
 	health_start(c->health);
 	update_capabilities(c);

@@ -3,12 +3,14 @@
 #ifndef BACKENDS_KEEP_H
 #define BACKENDS_KEEP_H
 /*
- * keep - what an operator has ordered, over reloads and restarts
+ * keep - what an operator has ordered, and what the DNS has told, over reloads
+ *        and restarts
  *
  *	kind       name              key     value
  *	"backend"  "mail2"           state   "drain"
  *	"backend"  "mail2"           weight  "50"
  *	"user"     "jan@example.org" hold    ""
+ *	"name"     "mail2.test"      0       "192.0.2.2"
  *
  * A small table in memory and in a file. Each change begins to write all of
  * it anew, beside the loop, into a file of its own that then takes the place
@@ -36,6 +38,7 @@
 
 #define KEEP_BACKEND "backend"
 #define KEEP_USER    "user"
+#define KEEP_NAME    "name"
 
 #define KEEP_WORD_MAX    32
 #define KEEP_TEXT_MAX    1024	/* a name, a value */

@@ -222,6 +222,21 @@ static double ttl_of(const struct ares_addrinfo *info)
 	return ttl < RESOLVE_TTL_MIN_S ? RESOLVE_TTL_MIN_S : ttl;
 }
 
+static void set_addrs(struct resolve_name *n, const struct addr *fresh,
+    size_t n_fresh)
+{
+	bool same = n_fresh == n->n_addrs;
+
+	for (size_t i = 0; i < n_fresh && same; i++)
+		same = has_addr(n->addrs, n->n_addrs, &fresh[i]);
+	if (same)
+		return;
+	n->addrs = mem_realloc(n->addrs, n_fresh * sizeof *fresh);
+	memcpy(n->addrs, fresh, n_fresh * sizeof *fresh);
+	n->n_addrs = n_fresh;
+	tell(n->resolve);
+}
+
 /* False: the answer holds no address. */
 static bool take_addrs(struct resolve_name *n, const struct ares_addrinfo *info)
 {
@@ -238,15 +253,7 @@ static bool take_addrs(struct resolve_name *n, const struct ares_addrinfo *info)
 	}
 	if (n_fresh == 0)
 		return false;
-	bool same = n_fresh == n->n_addrs;
-	for (size_t i = 0; i < n_fresh && same; i++)
-		same = has_addr(n->addrs, n->n_addrs, &fresh[i]);
-	if (!same) {
-		n->addrs = mem_realloc(n->addrs, n_fresh * sizeof *fresh);
-		memcpy(n->addrs, fresh, n_fresh * sizeof *fresh);
-		n->n_addrs = n_fresh;
-		tell(n->resolve);
-	}
+	set_addrs(n, fresh, n_fresh);
 	return true;
 }
 
@@ -299,7 +306,8 @@ static void name_failed(struct resolve_name *n, const char *why)
 	}
 	n->has_failed = true;
 	if (n->state == RESOLVE_PENDING) {
-		n->state = RESOLVE_FAILED;
+		n->state = resolve_n_words(n) ? RESOLVE_KNOWN :
+		    RESOLVE_FAILED;
 		tell(n->resolve);
 	}
 	ask_in(n, n->retry_s);
@@ -460,6 +468,75 @@ const struct resolve_target *resolve_target(const struct resolve_name *n,
 unsigned resolve_version(const struct resolve_name *n)
 {
 	return n->version;
+}
+
+/* --- answers that outlive it ------------------------------------------------ */
+
+void resolve_visit(const struct resolve *r, resolve_visit_fn *visit,
+    void *arg)
+{
+	struct resolve_name *n, *next;
+
+	HASH_ITER(hh, r->names, n, next)
+		if (!n->is_numeric)
+			visit(arg, n);
+}
+
+const struct resolve_name *resolve_find(const struct resolve *r,
+    struct str host)
+{
+	const struct resolve_name *n;
+
+	HASH_FIND(hh, r->names, host.n ? host.p : "", host.n, n);
+	return n;
+}
+
+const char *resolve_host(const struct resolve_name *n)
+{
+	return n->host;
+}
+
+bool resolve_is_fresh(const struct resolve_name *n)
+{
+	return n->state == RESOLVE_KNOWN && !n->has_failed;
+}
+
+size_t resolve_n_words(const struct resolve_name *n)
+{
+	return n->srv ? n->n_targets : n->n_addrs;
+}
+
+const char *resolve_word(const struct resolve_name *n, size_t i,
+    char to[RESOLVE_WORD_MAX])
+{
+	must(i < resolve_n_words(n));
+	return n->srv ? resolve_srv_write(&n->targets[i], to) :
+	    addr_ip(&n->addrs[i], to);
+}
+
+void resolve_recall(struct resolve_name *n, const struct str *words,
+    size_t n_words)
+{
+	struct resolve_srv srv = { .n = 0 };
+	struct addr addrs[RESOLVE_ADDRS_MAX];
+	size_t n_addrs = 0;
+
+	if (n->state == RESOLVE_KNOWN || resolve_n_words(n))
+		return;
+	for (size_t i = 0; i < n_words; i++) {
+		if (n->srv)
+			resolve_srv_read(&srv, words[i]);
+		else if (n_addrs < RESOLVE_ADDRS_MAX)
+			n_addrs += addr_parse_ip(&addrs[n_addrs], words[i]);
+	}
+	if (srv.n)
+		take_targets(n, &srv);
+	if (n_addrs)
+		set_addrs(n, addrs, n_addrs);
+	if (n->state == RESOLVE_FAILED && resolve_n_words(n)) {
+		n->state = RESOLVE_KNOWN;
+		tell(n->resolve);
+	}
 }
 
 /* --- the whole -------------------------------------------------------------- */

@@ -21,7 +21,8 @@
  *          for addresses. The same name watched twice is asked for once.
  * Units    TTLs in seconds, bounded by RESOLVE_TTL_MIN_S and _MAX_S.
  * Errors   while a name cannot be resolved its last addresses or targets stay
- *          in use; FAILED when there never were any. Either is logged once,
+ *          in use, also those that resolve_recall() has told; FAILED when
+ *          there never were any. Either is logged once,
  *          and so is its end. It is tried again after RESOLVE_RETRY_MIN_S,
  *          then more and more seldom.
  * Owns     its watchers and all names; resolve_unwatch() every watch before
@@ -101,4 +102,34 @@ const struct resolve_target *resolve_target(const struct resolve_name *n,
 
 /* Another number whenever the targets are others than before. */
 unsigned resolve_version(const struct resolve_name *n);
+
+/*
+ * For who keeps answers longer than this process lives. An answer is a list
+ * of words, in their order: "192.0.2.1", or "10 60 143 imap1.example.net"
+ * (priority, weight, port, host).
+ */
+#define RESOLVE_WORD_MAX (RESOLVE_HOST_MAX + 20)
+#define RESOLVE_WORDS_MAX RESOLVE_TARGETS_MAX
+
+/* All names but numeric addresses; visit must not watch or unwatch. */
+typedef void resolve_visit_fn(void *arg, struct resolve_name *n);
+void resolve_visit(const struct resolve *r, resolve_visit_fn *visit,
+    void *arg);
+
+/* NULL: nobody watches it. */
+const struct resolve_name *resolve_find(const struct resolve *r,
+    struct str host);
+const char *resolve_host(const struct resolve_name *n);
+
+/* KNOWN, and the last question was answered. */
+bool resolve_is_fresh(const struct resolve_name *n);
+size_t resolve_n_words(const struct resolve_name *n);
+const char *resolve_word(const struct resolve_name *n, size_t i,
+    char to[RESOLVE_WORD_MAX]);
+
+/* What was known before: in use when the name cannot be resolved, as if it had
+ * been heard now. Nothing happens when there is an answer already; words that
+ * are none are left out. */
+void resolve_recall(struct resolve_name *n, const struct str *words,
+    size_t n_words);
 #endif

@@ -4,6 +4,7 @@
 
 #include <ares.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,4 +147,42 @@ bool resolve_srv_parse(const unsigned char *message, size_t len,
 			return false;
 	qsort(out->v, out->n, sizeof out->v[0], by_rank);
 	return out->n > 0 || says_none;
+}
+
+/* --- targets as words --------------------------------------------------------- */
+
+const char *resolve_srv_write(const struct resolve_target *t,
+    char to[RESOLVE_WORD_MAX])
+{
+	snprintf(to, RESOLVE_WORD_MAX, "%u %u %u %s", (unsigned)t->priority,
+	    (unsigned)t->weight, (unsigned)t->port, t->host);
+	return to;
+}
+
+static bool read_number(struct str *rest, uint16_t *out)
+{
+	struct str digits = str_split(*rest, ' ', rest);
+	unsigned value = 0;
+
+	for (size_t i = 0; i < digits.n; i++) {
+		if (!isdigit((unsigned char)digits.p[i]) || i > 4)
+			return false;
+		value = value * 10 + (unsigned)(digits.p[i] - '0');
+	}
+	*out = (uint16_t)value;
+	return digits.n > 0 && value <= UINT16_MAX;
+}
+
+void resolve_srv_read(struct resolve_srv *out, struct str word)
+{
+	struct resolve_target t = { .host = "" };
+
+	if (!read_number(&word, &t.priority) ||
+	    !read_number(&word, &t.weight) ||
+	    !read_number(&word, &t.port) || word.n >= sizeof t.host)
+		return;
+	if (word.n)
+		memcpy(t.host, word.p, word.n);
+	add(out, &t);
+	qsort(out->v, out->n, sizeof out->v[0], by_rank);
 }

@@ -29,4 +29,10 @@ struct resolve_srv {
 
 bool resolve_srv_parse(const unsigned char *message, size_t len,
     struct resolve_srv *out);
+
+/* A target as a word (resolve.h), and one more of such a word, unless it is
+ * none. Returns to. */
+const char *resolve_srv_write(const struct resolve_target *t,
+    char to[RESOLVE_WORD_MAX]);
+void resolve_srv_read(struct resolve_srv *out, struct str word);
 #endif

@@ -230,6 +230,56 @@ def test_a_new_control_keeps_users_at_targets(weir, conf):
             kept.close()
 
 
+@pytest.mark.parametrize("address,silent", [
+    (f"srv+{SRV}", [SRV, "imap1.test"]), (f"srv+{SRV}", ["imap1.test"]),
+    ("imap1.test", ["imap1.test"])])
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_answers_outlive_control(weir, conf, tmp, address, silent,
+                                 is_restarted):
+    """The name server is dead when control begins, and the backend lives."""
+    def state():
+        path = tmp / "state" / "orders"
+        return path.read_text() if path.exists() else ""
+
+    with servers(2) as peers:
+        port = peers[0].port
+        names = {SRV: record((10, 0, port, 1)), **HOSTS}
+        with NameServer(names) as dns:
+            made = conf(("mail", 'backend mail {\n  address = "'
+                         f'{address}{"" if "+" in address else f":{port}"}"'
+                         "\n}\n"), more=dns_section(dns),
+                        admin=f'state_file = "{tmp}/state/orders"')
+            w = weir(made)
+            _, kept = login(w, "jan@example.org", keep=True)
+            wait_until(lambda: "imap1.test" in state() and
+                       "127.0.0.1" in state(), state)
+            dns.names.update(dict.fromkeys(silent))
+            if is_restarted:
+                kept.close()
+                w.stop()
+                w = weir(made)
+            else:
+                os.kill(w.control(), signal.SIGKILL)
+                w.wait_log(event="serving", count=2)
+                assert login(w, "jan@example.org") == IPS[0]
+                kept.ok("NOOP")
+                kept.close()
+            assert login(w, "eva@example.org") == IPS[0]
+            told = w.wait_log(event="resolve_failed", name=silent[0] if
+                              SRV not in silent else address)
+            assert told.get("stale_targets", told.get("stale_addresses")) \
+                == "1"
+            # what the name server says counts, as soon as it does
+            dns.names.update(HOSTS)
+            dns.names[SRV] = record((10, 0, port, 2))
+            dns.names["imap1.test"] = [IPS[1]]
+            wait_until(lambda: login(w, "eva@example.org") == IPS[1],
+                       "the new answer", 40, interval=0.1)
+            # and is kept instead
+            wait_until(lambda: "127.0.0.2" in state() and
+                       "127.0.0.1" not in state(), state)
+
+
 def test_operators_see_targets(weir, conf):
     with servers(2) as peers:
         port = peers[0].port

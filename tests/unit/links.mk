@@ -60,7 +60,7 @@ test_settings := $(CONF)
 test_settings_errors := $(CONF)
 test_control := admin/control.c proxy/bundle.c admin/tickets.c admin/conf.c \
 	admin/console.c admin/call.c admin/request.c admin/render.c \
-	admin/order.c admin/operator.c $(wildcard admin/verbs*.c) \
+	admin/names.c admin/order.c admin/operator.c $(wildcard admin/verbs*.c) \
 	proxy/conf.c proxy/ipc.c proxy/ipc_codec.c proxy/imap/caps.c \
 	proxy/imap/quote.c proxy/imap/reply.c \
 	$(filter-out $(MODULE_SRC),$(wildcard backends/*.c))

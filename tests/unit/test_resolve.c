@@ -340,6 +340,95 @@ static void test_resolve_srv_damaged(void **state)
 		}
 }
 
+/* --- answers that outlive it --------------------------------------------------- */
+
+static void recall(struct resolve_name *n, const char *a, const char *b)
+{
+	const struct str words[] = { str_from(a), str_from(b) };
+
+	resolve_recall(n, words, 2);
+}
+
+static void test_resolve_recalls_when_nobody_answers(void **state)
+{
+	struct resolve *r = make();
+	char word[RESOLVE_WORD_MAX];
+
+	(void)state;
+	dns.is_silent = true;
+	struct resolve_name *n = resolve_watch(r, "mail.example.net");
+	recall(n, "no address", "192.0.2.9");
+	assert_int_equal(resolve_state(n), RESOLVE_PENDING);
+	assert_false(resolve_is_fresh(n));
+	while (resolve_state(n) == RESOLVE_PENDING)
+		wait_change();
+	assert_int_equal(resolve_state(n), RESOLVE_KNOWN);
+	assert_false(resolve_is_fresh(n));
+	assert_int_equal(first(n), 9);
+	assert_string_equal(resolve_word(n, 0, word), "192.0.2.9");
+	/* an answer is more than a memory */
+	dns.is_silent = false;
+	answer(1, 7, 0);
+	wait_change();
+	assert_true(resolve_is_fresh(n));
+	assert_int_equal(first(n), 7);
+	recall(n, "192.0.2.8", "192.0.2.9");
+	assert_int_equal(first(n), 7);
+	resolve_unwatch(&n);
+	resolve_free(&r);
+}
+
+static void test_resolve_recalls_what_has_failed(void **state)
+{
+	struct resolve *r = make();
+
+	(void)state;
+	struct resolve_name *n = resolve_watch(r, "unknown.example.net");
+	while (resolve_state(n) == RESOLVE_PENDING)
+		wait_change();
+	assert_int_equal(resolve_state(n), RESOLVE_FAILED);
+	recall(n, "", "no address");
+	assert_int_equal(resolve_state(n), RESOLVE_FAILED);
+	n_changed = 0;
+	recall(n, "192.0.2.9", "2001:db8::1");
+	assert_int_equal(resolve_state(n), RESOLVE_KNOWN);
+	assert_int_equal(resolve_n_addrs(n), 2);
+	wait_change();
+	assert_int_equal(n_changed, 1);
+	assert_ptr_equal(resolve_find(r, STR("unknown.example.net")), n);
+	assert_null(resolve_find(r, STR("mail.example.net")));
+	resolve_unwatch(&n);
+	resolve_free(&r);
+}
+
+static void test_resolve_recalls_targets(void **state)
+{
+	static const char *const bad[] = { "", "10", "10 60 143",
+		"10 60 143 ", "10 60 65536 a.test", "10 60 0 a.test",
+		"10  143 a.test", "-1 60 143 a.test", "1 2 3 a b",
+		"100000 60 143 a.test" };
+	struct resolve *r = make();
+	char word[RESOLVE_WORD_MAX];
+
+	(void)state;
+	dns.is_silent = true;
+	struct resolve_name *n = resolve_watch(r, "srv+_imap._tcp.test");
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		recall(n, bad[i], "");
+	assert_int_equal(resolve_n_targets(n), 0);
+	unsigned version = resolve_version(n);
+	recall(n, "20 0 143 b.test", "10 60 65535 a.test");
+	assert_int_not_equal(resolve_version(n), version);
+	while (resolve_state(n) == RESOLVE_PENDING)
+		wait_change();
+	assert_int_equal(resolve_state(n), RESOLVE_KNOWN);
+	assert_int_equal(resolve_n_words(n), 2);
+	assert_string_equal(resolve_word(n, 0, word), "10 60 65535 a.test");
+	assert_string_equal(resolve_word(n, 1, word), "20 0 143 b.test");
+	resolve_unwatch(&n);
+	resolve_free(&r);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -354,6 +443,9 @@ int main(void)
 		TEST(test_resolve_srv),
 		TEST(test_resolve_srv_of_no_service),
 		TEST(test_resolve_srv_damaged),
+		TEST(test_resolve_recalls_when_nobody_answers),
+		TEST(test_resolve_recalls_what_has_failed),
+		TEST(test_resolve_recalls_targets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
