@@ -463,6 +463,9 @@ static void open_keep(struct control *c, const char *path)
 {
 	struct err err;
 
+	if (c->has_keep)
+		return;
+	c->has_keep = true;
 	if (path[0] && !keep_open(c->keep, path, &err))
 		log_note(LOG_LINE_ERROR, "state_file", "why", "%s", err.text);
 }
@@ -483,8 +486,7 @@ static bool put_in_force(struct control *c, struct settings *fresh,
 	    !resolve_configure(c->resolve, &dns->servers, dns->timeout_ms,
 	    err))
 		return false;
-	if (!c->settings)
-		open_keep(c, conf_admin(fresh)->state_file);
+	open_keep(c, conf_admin(fresh)->state_file);
 	health_stop(c->health);
 	decide_hold(c->decide);
 	bool is_good = decide_configure(c->decide, fresh,

@@ -54,6 +54,7 @@ struct control {
 	struct decide *decide;
 	struct tickets tickets;
 	struct keep *keep;		/* what the operator has ordered */
+	bool has_keep;			/* its file was read, if there is one */
 	struct console *console;
 	struct orders *orders;
 	struct buf words, mechanisms;	/* CAPABILITIES, as last sent */

@@ -350,6 +350,26 @@ static void test_control_keeps_the_old_settings(void **state)
 	wait_for(&workers[0], "REFUSE 2 NO [LIMIT] ");
 }
 
+/* The first one could not be put in force, say for a module that is missing;
+ * the operator mends that and orders a reload. */
+static void test_control_gets_over_bad_first_settings(void **state)
+{
+	char folder[] = "/tmp/mailweir-control.XXXXXX", more[200], path[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof path, "%s/orders", folder);
+	snprintf(more, sizeof more, "admin { state_file = \"%s\" }\n"
+	    "table t { type = http  url = \"http://127.0.0.1/%%s\" }\n", path);
+	send_settings(1, settings_text(more));
+	wait_for(&parent, " 1");	/* READY where it is installed */
+	*strstr(more, "table") = 0;
+	send_settings(2, settings_text(more));
+	wait_for(&parent, "READY 2\n");
+	remove(path);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 static void test_control_answers(void **state)
 {
 	(void)state;
@@ -495,6 +515,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_control_takes_and_hands_on_settings),
 		TEST(test_control_keeps_the_old_settings),
+		TEST(test_control_gets_over_bad_first_settings),
 		TEST(test_control_answers),
 		TEST(test_control_waits_for_all_workers),
 		TEST(test_control_waits_for_workers_to_come),
