@@ -43,3 +43,10 @@ uint64_t bucket_take(struct bucket *b, uint64_t most_ms, double now_s)
 	/* rounded up, so that it is there then */
 	return (uint64_t)wait_ms + (wait_ms > 0);
 }
+
+void bucket_give_back(struct bucket *b)
+{
+	b->tokens += 1;
+	if (b->tokens > room(b))
+		b->tokens = room(b);
+}

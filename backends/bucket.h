@@ -33,4 +33,7 @@ struct bucket {
 void bucket_set_rate(struct bucket *b, double rate, double now_s);
 
 uint64_t bucket_take(struct bucket *b, uint64_t most_ms, double now_s);
+
+/* A token that was taken, or promised, is not used. */
+void bucket_give_back(struct bucket *b);
 #endif

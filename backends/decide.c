@@ -107,7 +107,6 @@ static void keep_question(struct decision *dn,
 }
 
 static void on_limit(struct ev_loop *loop, ev_timer *t, int revents);
-static void end_lease(struct decide *d, struct decision_key key);
 
 static struct decision *decision_new(struct decide *d,
     const struct decide_question *q)
@@ -140,12 +139,20 @@ void decision_unqueue(struct decision *dn)
 	DL_DELETE2(d->queue, dn, queue_prev, queue_next);
 }
 
+void decision_break_promise(struct decision *dn)
+{
+	if (dn->queue.promised)
+		backend_return_token(dn->queue.promised);
+	dn->queue.promised = NULL;
+}
+
 /* To the state of a question that nobody has looked at. */
 static void decision_reset(struct decision *dn)
 {
 	auth_cancel(&dn->check);
 	table_cancel(&dn->lookup);
 	decision_unqueue(dn);
+	decision_break_promise(dn);
 	arena_free(&dn->notes);
 	dn->stage = DECIDE_AUTH;
 	dn->is_proven = dn->has_news = dn->is_located = false;
@@ -157,6 +164,8 @@ static void decision_reset(struct decision *dn)
 	dn->pool = NULL;
 	dn->pinned = dn->backend = NULL;
 	dn->queue = (struct decide_queue){ 0 };
+	dn->kept_pool = NULL;
+	dn->kept_pin = STR_NONE;
 	dn->answer = (struct decide_answer){ .worker = dn->q.worker,
 		.number = dn->q.number };
 }
@@ -223,7 +232,7 @@ static void give_answer(struct decision *dn)
 	} else {
 		/* what is refused is nowhere */
 		if (dn->answer.verdict == DECIDE_REFUSE)
-			end_lease(d, dn->key);
+			(void)decide_end_lease(d, dn->key);
 		d->calls.answer(d->owner, &dn->answer);
 	}
 	decision_free(dn);
@@ -405,22 +414,25 @@ void decide_go_on(struct decide *d, struct str user)
 	}
 }
 
-/* Somebody may have waited for its end. */
-static void end_lease(struct decide *d, struct decision_key key)
+/* A trial of which nothing was heard is over, and somebody may have waited
+ * for the end. */
+bool decide_end_lease(struct decide *d, struct decision_key key)
 {
 	char user[USER_CANONICAL_MAX];
 	struct place_session was;
 
 	if (!place_find(d->parts.place, key.worker, key.session, &was))
-		return;
-	const struct backend *b = d->queue ?
-	    farm_find(d->parts.farm, was.backend) : NULL;
+		return false;
+	struct backend *b = farm_find(d->parts.farm, was.backend);
 	size_t n = was.user.n < sizeof user ? was.user.n : sizeof user;
 	memcpy(user, was.user.p, n);
 	place_release(d->parts.place, key.worker, key.session);
-	if (b)
+	if (b) {
+		backend_ungranted(b, condition_key(key.worker, key.session));
 		decide_wake(d, b);
+	}
 	moves_session_ended(d->parts.moves, (struct str){ user, n });
+	return true;
 }
 
 void decide_release(struct decide *d, uint64_t worker, uint64_t session)
@@ -429,7 +441,7 @@ void decide_release(struct decide *d, uint64_t worker, uint64_t session)
 	    (struct decision_key){ worker, session });
 	if (dn)
 		forget(dn);
-	end_lease(d, (struct decision_key){ worker, session });
+	(void)decide_end_lease(d, (struct decision_key){ worker, session });
 }
 
 void decide_drop_worker(struct decide *d, uint64_t worker)
@@ -495,15 +507,23 @@ static bool configure_sources(struct decide *d, struct settings *settings,
 	return false;
 }
 
+/* But for the time that it has waited. */
+static void begin_anew(struct decision *dn)
+{
+	double until = dn->queue.until;
+
+	decision_reset(dn);
+	dn->queue.until = until;
+	dn->is_held = true;
+}
+
 /* What they have found belongs to the old configuration. */
-static void reset_all(struct decide *d)
+static void begin_all_anew(struct decide *d)
 {
 	struct decision *dn;
 
-	DL_FOREACH(d->suspended, dn) {
-		decision_reset(dn);
-		dn->is_held = true;
-	}
+	DL_FOREACH(d->suspended, dn)
+		begin_anew(dn);
 }
 
 bool decide_configure(struct decide *d, struct settings *settings,
@@ -513,7 +533,7 @@ bool decide_configure(struct decide *d, struct settings *settings,
 
 	if (!p)
 		return false;
-	reset_all(d);
+	begin_all_anew(d);
 	bool is_good = configure_sources(d, settings, err);
 	if (is_good) {
 		/* nothing can fail from here on: the old plan's backends may
@@ -531,14 +551,55 @@ bool decide_configure(struct decide *d, struct settings *settings,
 	return is_good;
 }
 
+/* Who waits for a source has no backend yet, and waits on. The others choose
+ * again among the new ones, by what sources have said. */
+static void leave_backends(struct decide *d)
+{
+	struct decision *dn;
+
+	DL_FOREACH(d->suspended, dn) {
+		if (dn->is_held || dn->check || dn->lookup)
+			continue;
+		must(dn->pool);
+		dn->kept_pool = dn->pool->conf;
+		if (dn->pinned && !dn->kept_pin.n)
+			dn->kept_pin = decision_note(dn,
+			    backend_name(dn->pinned));
+		decision_unqueue(dn);
+		decision_break_promise(dn);
+		dn->pool = dn->queue.pool = NULL;
+		dn->backend = dn->queue.backend = NULL;
+	}
+}
+
+static void join_backends(struct decide *d)
+{
+	struct decision *dn;
+
+	DL_FOREACH(d->suspended, dn) {
+		if (!dn->kept_pool)
+			continue;
+		dn->is_held = true;
+		dn->stage = DECIDE_BALANCE;
+		dn->pool = plan_pool(d->plan, dn->kept_pool);
+		dn->kept_pool = NULL;
+		if (!dn->pinned)
+			continue;
+		dn->pinned = farm_find(d->parts.farm, dn->kept_pin);
+		if (!dn->pinned)
+			begin_anew(dn);
+	}
+}
+
 void decide_update(struct decide *d)
 {
 	if (!d->plan)
 		return;
-	reset_all(d);
+	leave_backends(d);
 	plan_leave(d->plan);
 	farm_update(d->parts.farm);
 	plan_join(d->plan, d->parts.farm);
+	join_backends(d);
 	if (!d->is_held)
 		decide_go(d);
 }

@@ -128,13 +128,14 @@ struct decide *decide_new(const struct decide_parts *parts,
     const struct decide_calls *calls, void *owner);
 void decide_free(struct decide **d);
 
-/* Configures farm, tables and auth as well. Questions that wait begin anew.
+/* Configures farm, tables and auth as well. Questions that wait begin anew;
+ * how long they may wait stays.
  * sessions_per_address 0: no limit. */
 bool decide_configure(struct decide *d, struct settings *settings,
     unsigned sessions_per_address, struct err *err);
 
 /* The farm is outdated: pools get the backends that there are now, the farm
- * is updated. Questions that wait begin anew. */
+ * is updated. Questions that wait for a backend choose again. */
 void decide_update(struct decide *d);
 
 /* The answer may come before it returns. */

@@ -136,6 +136,18 @@ static bool has_seat(const struct pool *pool)
 	return pool->n_queued < pool->conf->queue;
 }
 
+/* How long it may wait in the pool's queue. */
+static uint64_t left_ms(const struct decision *dn, const struct pool *pool)
+{
+	double left_s = dn->queue.until - ev_now(dn->decide->parts.loop);
+
+	if (!has_seat(pool) || dn->queue.is_late)
+		return 0;
+	if (dn->queue.until == 0)
+		return pool->conf->queue_timeout_ms;
+	return left_s > 0 ? (uint64_t)(left_s * 1000) : 0;
+}
+
 static enum decide_step wait_in_queue(struct decision *dn, struct pool *pool)
 {
 	struct decide *d = dn->decide;
@@ -164,16 +176,16 @@ static enum decide_step wait_in_queue(struct decision *dn, struct pool *pool)
 static enum decide_step wait_for_room(struct decision *dn, struct pool *pool,
     struct backend *b)
 {
+	decision_break_promise(dn);
 	dn->queue.is_for_user = false;
-	dn->queue.promised = NULL;
 	dn->queue.backend = b;
 	return wait_in_queue(dn, pool);
 }
 
 static enum decide_step wait_for_user(struct decision *dn)
 {
+	decision_break_promise(dn);
 	dn->queue.is_for_user = true;
-	dn->queue.promised = NULL;
 	return wait_in_queue(dn, dn->pool);
 }
 
@@ -187,8 +199,8 @@ static enum decide_step wait_for_turn(struct decision *dn, struct pool *pool,
 		return decide_refuse(dn, SAY_UNAVAILABLE, has_seat(pool) ?
 		    "queue-timeout" : "queue-full");
 	enum decide_step step = wait_for_room(dn, pool, b);
+	dn->queue.promised = b;
 	if (step == DECIDE_SUSPENDED) {
-		dn->queue.promised = b;
 		ev_timer_stop(d->parts.loop, &dn->limit);
 		ev_timer_set(&dn->limit, (double)ms / 1000, 0.);
 		ev_timer_start(d->parts.loop, &dn->limit);
@@ -201,15 +213,15 @@ static enum decide_step wait_for_turn(struct decision *dn, struct pool *pool,
 static enum decide_step take(struct decision *dn, struct pool *pool,
     struct backend *b)
 {
-	uint64_t most_ms = has_seat(pool) ? pool->conf->queue_timeout_ms : 0;
-	uint64_t ms = dn->line || dn->queue.promised == b ? 0 :
-	    backend_take_token(b, most_ms);
+	bool is_promised = dn->queue.promised == b;
 
+	if (is_promised)
+		dn->queue.promised = NULL;	/* and kept */
+	decision_break_promise(dn);
+	uint64_t ms = dn->line || is_promised ? 0 :
+	    backend_take_token(b, left_ms(dn, pool));
 	if (ms)
 		return wait_for_turn(dn, pool, b, ms);
-	if (!dn->line)
-		backend_granted(b, condition_key(dn->key.worker,
-		    dn->key.session));
 	dn->backend = b;
 	dn->pool = pool;
 	return DECIDE_NEXT;
@@ -413,9 +425,8 @@ enum decide_step decide_stage_balance(struct decision *dn)
 	struct decide *d = dn->decide;
 
 	/* a session that tries again is not in its own way */
-	if (!dn->line && place_release(d->parts.place, dn->key.worker,
-	    dn->key.session))
-		moves_session_ended(d->parts.moves, dn->user);
+	if (!dn->line)
+		(void)decide_end_lease(d, dn->key);
 	switch (moves_gate(d->parts.moves, dn->user)) {
 	case MOVES_OPEN:
 		break;

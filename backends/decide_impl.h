@@ -46,7 +46,7 @@ struct decide_queue {
 	struct pool *pool;
 	bool is_for_user;		/* who is held or on the way */
 	struct backend *backend;	/* NULL: any of the pool */
-	struct backend *promised;	/* its token is this login's */
+	struct backend *promised;	/* its token will be this login's */
 	double until;			/* of ev_now(); 0: not waited yet */
 };
 
@@ -83,6 +83,8 @@ struct decision {
 	struct backend *pinned;		/* no other one will do */
 	struct backend *backend;
 	struct decide_queue queue;
+	const struct conf_pool *kept_pool;	/* decide_update() runs */
+	struct str kept_pin;		/* the name of pinned */
 	ev_timer limit;			/* while it is in the queue */
 	struct decide_answer answer;
 	decide_line_fn *line;		/* NULL: no explanation is wanted */
@@ -125,6 +127,12 @@ void decision_resume(struct decision *dn);
 
 /* Leaves the queue, if it is in it. */
 void decision_unqueue(struct decision *dn);
+
+/* The token that a backend has promised it, if one has, is for others. */
+void decision_break_promise(struct decision *dn);
+
+/* The session has its lease no more. False: it had none. */
+bool decide_end_lease(struct decide *d, struct decision_key key);
 
 enum decide_step decide_stage_auth(struct decision *dn);
 enum decide_step decide_stage_route(struct decision *dn);

@@ -355,10 +355,14 @@ enum decide_step decide_stage_place(struct decision *dn)
 	struct decide *d = dn->decide;
 	unsigned limit = d->plan->sessions_per_address;
 
-	if (limit && place_n_address(d->parts.place, &q->client) >= limit)
+	if (limit && place_n_address(d->parts.place, &q->client) >= limit) {
+		if (!dn->line)
+			backend_return_token(dn->backend);
 		return decide_refuse(dn, SAY_LIMIT, "address-limit");
+	}
 	if (dn->line)
 		return DECIDE_NEXT;
+	backend_granted(dn->backend, condition_key(q->worker, q->session));
 	place_take(d->parts.place, &(struct place_session){
 	    .worker = q->worker, .session = q->session, .user = dn->user,
 	    .backend = backend_name(dn->backend), .client = q->client,

@@ -471,6 +471,16 @@ void backend_granted(struct backend *b, uint64_t key)
 	    (double)b->pool->login_timeout_ms / 1000, clock_now());
 }
 
+void backend_return_token(struct backend *b)
+{
+	bucket_give_back(&b->logins);
+}
+
+void backend_ungranted(struct backend *b, uint64_t key)
+{
+	condition_untry(&b->condition, key, clock_now());
+}
+
 unsigned backend_tier(const struct backend *b)
 {
 	return b->tier;

@@ -112,8 +112,13 @@ struct condition *backend_observe(struct backend *b);
  * (bucket.h). */
 uint64_t backend_take_token(struct backend *b, uint64_t most_ms);
 
-/* This login (condition_key()) goes there. */
+/* The login to which that was said does not go there. */
+void backend_return_token(struct backend *b);
+
+/* This login (condition_key()) goes there; or nothing will be heard of it any
+ * more. */
 void backend_granted(struct backend *b, uint64_t key);
+void backend_ungranted(struct backend *b, uint64_t key);
 
 /* 0; for targets that serve only when no others of their section do: 1, 2, ...
  * as their priorities say. */

@@ -83,6 +83,22 @@ static void test_bucket_changes_its_rate(void **state)
 	assert_int_equal(drain(&b, 9), 100000);
 }
 
+static void test_bucket_takes_back(void **state)
+{
+	struct bucket b = { 0 };
+
+	(void)state;
+	bucket_give_back(&b);	/* without limit: nothing */
+	bucket_set_rate(&b, 10, 1);
+	for (int i = 0; i < 3; i++)
+		bucket_give_back(&b);	/* it was full */
+	assert_int_equal(drain(&b, 1), 1);
+	for (int i = 0; i < 100; i++) {
+		assert_in_range(bucket_take(&b, 200, 1), 100, 101);
+		bucket_give_back(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -90,6 +106,7 @@ int main(void)
 		cmocka_unit_test(test_bucket_holds_its_rate),
 		cmocka_unit_test(test_bucket_promises),
 		cmocka_unit_test(test_bucket_changes_its_rate),
+		cmocka_unit_test(test_bucket_takes_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

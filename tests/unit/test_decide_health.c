@@ -367,6 +367,138 @@ static void test_decide_weighs_who_comes_back(void **state)
 	}
 }
 
+static void run_until(double at_s)
+{
+	while (clock_now() < at_s) {
+		ev_sleep(0.01);
+		ev_run(t.loop, EVRUN_NOWAIT);
+	}
+}
+
+/* Of two backends that have their logins a second, as POOL() has them. */
+static void fill_buckets(uint64_t *next)
+{
+	while (*ask_as(*next, "u"))
+		++*next;
+}
+
+/* Whoever does not come for the login that was promised leaves it to others. */
+static void test_decide_takes_promises_back(void **state)
+{
+	uint64_t next = 1;
+
+	(void)state;
+	configure(POOL("login_rate = 10  queue_timeout = 1s"));
+	fill_buckets(&next);
+	for (unsigned i = 0; i < 100; i++) {
+		assert_string_equal(ask_as(next + i, "u"), "");
+		decide_release(t.decide, 1, next + i);
+	}
+	/* so does who is sent elsewhere */
+	for (unsigned i = 0; i < 100; i++) {
+		assert_string_equal(ask_as(next + i, "u"), "");
+		make("m1", CONDITION_DOWN);
+		make("m1", CONDITION_UP);
+		decide_release(t.decide, 1, next + i);
+	}
+}
+
+/* Other backends, or a reload, each second: nobody loses a turn, or waits
+ * longer than may be. */
+static void test_decide_goes_on_through_updates(void **state)
+{
+	const char *text = POOL("login_rate = 20  queue_timeout = 1s");
+	double begin = clock_now();
+	uint64_t next = 1;
+
+	(void)state;
+	configure(text);
+	fill_buckets(&next);
+	for (uint64_t i = 1; i < 4; i++)
+		assert_string_equal(ask_as(next + i, "u"), "");
+	unsigned answered = t.n_answers;
+	for (unsigned i = 0; i < 100; i++) {
+		decide_update(t.decide);
+		configure(text);
+	}
+	assert_int_equal(t.n_answers, answered);
+	while (decide_n_suspended(t.decide)) {
+		ev_run(t.loop, EVRUN_ONCE);
+		decide_update(t.decide);
+		assert_int_equal(t.verdict, DECIDE_GRANT);
+	}
+	assert_true(clock_now() - begin < 0.9);
+}
+
+static void test_decide_waits_no_longer_for_updates(void **state)
+{
+	const char *text = BACKENDS
+	    "backend full { address = \"192.0.2.4:143\"  max_sessions = 1 }\n"
+	    "pool main { backends = { full }  queue_timeout = 300ms"
+	    "  keep_user_together = no }\n"
+	    "route { pool = main }\n";
+	double begin = clock_now();
+
+	(void)state;
+	configure(text);
+	assert_string_equal(ask_as(1, "u1"), "full");
+	assert_string_equal(ask_as(2, "u2"), "");
+	for (unsigned i = 1; t.n_answers < 2 && i < 20; i++) {
+		run_until(begin + i * 0.1);
+		decide_update(t.decide);
+		configure(text);
+	}
+	assert_string_equal(t.reason, "queue-timeout");
+	assert_true(clock_now() - begin < 1);
+}
+
+/* Room first, and then a turn: both within the same time. */
+static void test_decide_waits_once(void **state)
+{
+	double begin = clock_now();
+
+	(void)state;
+	configure(BACKENDS
+	    "backend full { address = \"192.0.2.4:143\"  max_sessions = 1 }\n"
+	    "pool main { backends = { full }  queue_timeout = 1900ms"
+	    "  keep_user_together = no  login_rate = 1 }\n"
+	    "route { pool = main }\n");
+	assert_string_equal(ask_as(1, "u1"), "full");
+	assert_string_equal(ask_as(2, "u2"), "");
+	assert_string_equal(ask_as(3, "u3"), "");
+	run_until(begin + 0.3);
+	decide_release(t.decide, 1, 1);
+	/* the second is promised the next turn; the third's comes too late */
+	assert_string_equal(t.reason, "queue-timeout");
+	assert_int_equal(decide_n_suspended(t.decide), 1);
+}
+
+/* What was granted and is not used: a trial is over, and a token there. */
+static void test_decide_gives_back_what_is_not_used(void **state)
+{
+	struct err err = { "" };
+	struct settings *s = settings_from_text(str_from(
+	    POOL("login_rate = 2  queue = 0")), "test", &conf_schema, NULL,
+	    NULL, &err);
+
+	(void)state;
+	make("m1", CONDITION_PROBING);
+	assert_string_equal(ask(1), "m1");
+	decide_release(t.decide, 1, 1);
+	assert_string_equal(ask(2), "m1");
+	assert_string_equal(ask(3), "m2");
+	assert_string_equal(ask(2), "m1");	/* the same once more */
+	decide_release(t.decide, 1, 2);
+	/* who is refused for another reason has taken nothing */
+	if (!s || !decide_configure(t.decide, s, 1, &err))
+		fail_msg("%s", err.text);
+	settings_unref(&s);
+	assert_string_equal(ask(4), "address-limit");
+	assert_string_equal(ask(5), "address-limit");
+	decide_release(t.decide, 1, 3);
+	assert_string_equal(ask(6), "m1");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -380,6 +512,11 @@ int main(void)
 		TEST(test_decide_does_not_wait_too_long),
 		TEST(test_decide_goes_on_while_others_end),
 		TEST(test_decide_weighs_who_comes_back),
+		TEST(test_decide_takes_promises_back),
+		TEST(test_decide_goes_on_through_updates),
+		TEST(test_decide_waits_no_longer_for_updates),
+		TEST(test_decide_waits_once),
+		TEST(test_decide_gives_back_what_is_not_used),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,7 +44,8 @@ static struct {
 	struct auth *auth;
 	struct moves *moves;
 	struct decide *decide;
-	const char *value;		/* what the table has */
+	const char *value;		/* what the table has; NULL: it is slow */
+	struct table_request *asked;	/* then */
 	uint64_t ended;			/* a session that was told to end */
 	unsigned n_answers;
 	enum decide_verdict verdict;
@@ -88,13 +89,26 @@ static void *source_new(const struct conf_table *conf, bool fold,
 static void source_lookup(void *kind, struct table_request *r)
 {
 	(void)kind;
-	table_finish(r, TABLE_FOUND, str_from(t.value), NULL);
+	if (t.value)
+		table_finish(r, TABLE_FOUND, str_from(t.value), NULL);
+	else
+		t.asked = r;
 }
 
 static void source_cancel(void *kind, struct table_request *r)
 {
 	(void)kind;
-	(void)r;
+	assert_ptr_equal(r, t.asked);
+	t.asked = NULL;
+}
+
+static void table_says(const char *value)
+{
+	struct table_request *r = t.asked;
+
+	assert_non_null(r);
+	t.asked = NULL;
+	table_finish(r, TABLE_FOUND, str_from(value), NULL);
 }
 
 static void source_free(void *kind)
@@ -342,6 +356,35 @@ static void test_a_full_target_is_waited_for(void **state)
 	assert_string_equal(t.backend, "mail/m1.example.net:143");
 }
 
+/* Backends come and go, say each second: a slow source answers all the same,
+ * and what it has said stays. */
+static void test_updates_ask_no_table_again(void **state)
+{
+	struct decide_question first = question(1, "jan@table.org");
+	struct decide_question next = question(2, "eva@table.org");
+
+	(void)state;
+	configure("backend m9 { address = \"192.0.2.9:143\"\n"
+	    "max_sessions = 1 }\npool nine { backends = { m9 } }\n"
+	    "table homes { type = file  path = homes }\n"
+	    "route { table = homes }\n");
+	decide_ask(t.decide, &first);
+	const struct table_request *asked = t.asked;
+	decide_update(t.decide);
+	assert_ptr_equal(t.asked, asked);
+	table_says("backend m9");
+	assert_string_equal(t.backend, "m9");
+	decide_ask(t.decide, &next);
+	table_says("backend m9");	/* which is full */
+	for (unsigned i = 0; i < 1000; i++)
+		decide_update(t.decide);
+	assert_null(t.asked);
+	assert_int_equal(t.n_answers, 1);
+	decide_release(t.decide, 1, 1);
+	assert_int_equal(t.n_answers, 2);
+	assert_string_equal(t.backend, "m9");
+}
+
 static void test_tables_name_targets(void **state)
 {
 	static const char *const names[] = { "mail/m2.example.net:143",
@@ -434,6 +477,7 @@ int main(void)
 		TEST(test_a_full_target_is_waited_for),
 		TEST(test_sessions_of_an_unknown_record),
 		TEST(test_another_address_of_the_same),
+		TEST(test_updates_ask_no_table_again),
 		TEST(test_tables_name_targets),
 	};
 
