@@ -652,7 +652,7 @@ static void init(struct control *c, int fd)
 	c->place = place_new();
 	c->health = health_new(c->loop, c->farm, c->place,
 	    update_capabilities, on_backend_changed, c);
-	c->tables = tables_new(c->loop);
+	c->tables = tables_new(c->loop, c->resolve);
 	c->auth = auth_new(c->loop);
 	c->geo = geo_new(c->loop, on_geo_ready, c);
 	c->moves = moves_new(c->loop, c->place, &(struct moves_calls){

@@ -144,7 +144,7 @@ static int decide_and_print(struct settings *settings,
 		die("route: %s", err.text);
 	struct farm *farm = r.farm = farm_new(resolve);
 	struct place *place = place_new();
-	struct tables *tables = tables_new(r.loop);
+	struct tables *tables = tables_new(r.loop, resolve);
 	struct auth *auth = auth_new(r.loop);
 	struct geo *geo = geo_new(r.loop, on_geo_ready, &r);
 	struct moves *moves = moves_new(r.loop, place, &(struct moves_calls){

@@ -52,6 +52,7 @@ struct table {
 
 struct tables {
 	struct ev_loop *loop;
+	struct resolve *resolve;
 	ev_timer sweep;
 	struct settings *settings;	/* NULL until tables_configure() */
 	struct table *all, *retired;
@@ -548,7 +549,8 @@ static struct table *table_new(struct tables *ts, struct settings *settings,
 	    (double)conf->timeout_ms / 1000, on_late, t);
 	if (!kind->is_local)
 		t->cache = table_cache_new(conf->cache_entries);
-	t->source = kind->new(conf, t->folds, ts->loop, err);
+	t->source = kind->new(conf, t->folds, ts->loop, ts->resolve,
+	    err);
 	if (!t->source) {
 		err_prefix(err, "%s: table %s", conf->where, conf->name);
 		table_free(t);
@@ -640,11 +642,12 @@ bool tables_give(const struct settings *settings, uid_t uid, gid_t gid,
 	return true;
 }
 
-struct tables *tables_new(struct ev_loop *loop)
+struct tables *tables_new(struct ev_loop *loop, struct resolve *resolve)
 {
 	struct tables *ts = mem_alloc(sizeof *ts);
 
 	ts->loop = loop;
+	ts->resolve = resolve;
 	ev_timer_init(&ts->sweep, on_sweep, 0., 0.);
 	ts->sweep.data = ts;
 	return ts;

@@ -52,6 +52,7 @@ struct conf_pool;
 struct conf_table;
 struct err;
 struct ev_loop;
+struct resolve;
 struct settings;
 struct table;
 struct table_lookup;
@@ -82,7 +83,8 @@ typedef void table_done_fn(void *owner, const struct table_answer *a);
 
 /* --- all tables of a configuration ---------------------------------------- */
 
-struct tables *tables_new(struct ev_loop *loop);
+/* resolve, for the names of servers, must outlive it. */
+struct tables *tables_new(struct ev_loop *loop, struct resolve *resolve);
 
 /* Every look-up must be done or cancelled. */
 void tables_free(struct tables **ts);
@@ -156,7 +158,7 @@ struct table_kind {
 	 * fold: keys come with ASCII letters in lower case. NULL with err: the
 	 * configuration is refused; a source that is merely away is no error. */
 	void *(*new)(const struct conf_table *conf, bool fold,
-	    struct ev_loop *loop, struct err *err);
+	    struct ev_loop *loop, struct resolve *resolve, struct err *err);
 
 	/* Begins to ask. Must escape the key for where it goes, or finish it
 	 * as MISSING if it cannot be there. */

@@ -113,10 +113,11 @@ static void load_end(void *owner, bool was_run)
 static const struct fileload_owner loader = { load, load_end };
 
 static void *file_new(const struct conf_table *conf, bool fold,
-    struct ev_loop *loop, struct err *err)
+    struct ev_loop *loop, struct resolve *resolve, struct err *err)
 {
 	struct file *f = mem_alloc(sizeof *f);
 
+	(void)resolve;
 	(void)err;
 	f->conf = conf;
 	f->folds = fold;

@@ -217,11 +217,12 @@ static void source_cancel(void *kind, struct table_request *r)
 /* --- a source's life ------------------------------------------------------------ */
 
 static void *source_new(const struct conf_table *conf, bool fold,
-    struct ev_loop *loop, struct err *err)
+    struct ev_loop *loop, struct resolve *resolve, struct err *err)
 {
 	struct str text = str_from(conf->url), token = conf->header.data;
 	struct url url;
 
+	(void)resolve;
 	(void)fold;
 	struct source *s = mem_alloc(sizeof *s);
 	s->conf = conf;

@@ -35,8 +35,9 @@ static bool test(const struct conf_table *conf, struct err *err)
 }
 
 static void *source_new(const struct conf_table *conf, bool fold,
-    struct ev_loop *loop, struct err *err)
+    struct ev_loop *loop, struct resolve *resolve, struct err *err)
 {
+	(void)resolve;
 	(void)fold;
 	if (!test(conf, err))
 		return NULL;

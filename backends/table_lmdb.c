@@ -92,11 +92,12 @@ static void on_change(void *owner)
 }
 
 static void *lmdb_new(const struct conf_table *conf, bool fold,
-    struct ev_loop *loop, struct err *err)
+    struct ev_loop *loop, struct resolve *resolve, struct err *err)
 {
 	const char *path = conf->path;
 	struct shared *f;
 
+	(void)resolve;
 	(void)fold;
 	(void)err;
 	DL_FOREACH(all, f)

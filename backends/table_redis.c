@@ -35,6 +35,7 @@
 
 #define RETRY_MIN_S 0.1
 #define RETRY_MAX_S 5.
+#define RESOLVING_S 0.02	/* its name is being resolved */
 #define GOOD_S 1.		/* a connection that held so long is missed */
 #define INPUT_MAX ((size_t)1 << 20)	/* of a reply that is not complete */
 
@@ -50,8 +51,7 @@ struct redis {
 	const struct conf_table *conf;
 	struct ev_loop *loop;
 	const char *where;		/* for errors */
-	struct resolve *resolve;	/* the server has a name */
-	struct resolve_name *name;
+	struct resolve_name *name;	/* NULL: the server needs none */
 	struct addr addr;		/* that of the last attempt */
 	size_t turn;			/* of its addresses: the next after a
 					 * failure */
@@ -489,7 +489,6 @@ static void open_connection(struct redis *r)
 	}
 }
 
-/* A name that is not known yet comes back here by on_resolved(). */
 static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
 {
 	struct redis *r = timer->data;
@@ -502,6 +501,7 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
 	}
 	switch (resolve_state(r->name)) {
 	case RESOLVE_PENDING:
+		retry_in(r, RESOLVING_S);
 		break;
 	case RESOLVE_KNOWN:
 		r->addr = resolve_addr(r->name,
@@ -511,18 +511,9 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int revents)
 		break;
 	case RESOLVE_FAILED:
 		set_why(r, "the name has no address");
-		r->is_failing = true;
-		fail_waiting(r);
+		stay_away(r);
 		break;
 	}
-}
-
-static void on_resolved(void *owner)
-{
-	struct redis *r = owner;
-
-	if (r->stage == AWAY && !ev_is_active(&r->retry))
-		retry_in(r, 0);
 }
 
 /* --- the kind ---------------------------------------------------------------------- */
@@ -538,33 +529,18 @@ static void redis_free(void *kind)
 		redisAsyncFree(context);
 	ev_timer_stop(r->loop, &r->retry);
 	ev_timer_stop(r->loop, &r->silence);
-	if (r->name)
-		resolve_unwatch(&r->name);
-	resolve_free(&r->resolve);
+	resolve_unwatch(&r->name);
 	free(r);
 }
 
-/* By the system's resolver. */
-static bool watch_name(struct redis *r, struct err *err)
-{
-	const char *host = r->conf->address.host;
-
-	if (r->conf->path[0] || addr_parse_ip(&r->addr, str_from(host)))
-		return true;
-	r->resolve = resolve_new(r->loop, &(struct settings_addresses){ 0 },
-	    r->conf->timeout_ms, on_resolved, r, err);
-	if (!r->resolve)
-		return false;
-	r->name = resolve_watch(r->resolve, host);
-	return true;
-}
-
 static void *redis_new(const struct conf_table *conf, bool fold,
-    struct ev_loop *loop, struct err *err)
+    struct ev_loop *loop, struct resolve *resolve, struct err *err)
 {
+	const char *host = conf->address.host;
 	struct redis *r = mem_alloc(sizeof *r);
 
 	(void)fold;
+	(void)err;
 	r->conf = conf;
 	r->loop = loop;
 	r->where = conf->path[0] ? conf->path : conf->address.text;
@@ -574,10 +550,8 @@ static void *redis_new(const struct conf_table *conf, bool fold,
 	ev_init(&r->silence, on_silence);
 	r->reading.data = r->writing.data = r;
 	r->retry.data = r->silence.data = r;
-	if (!watch_name(r, err)) {
-		free(r);
-		return NULL;
-	}
+	if (!conf->path[0] && !addr_parse_ip(&r->addr, str_from(host)))
+		r->name = resolve_watch(resolve, host);
 	retry_in(r, 0);
 	return r;
 }

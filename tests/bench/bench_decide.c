@@ -97,7 +97,7 @@ static void bench_decide(unsigned n_backends)
 	    NULL);
 	struct farm *farm = farm_new(resolve);
 	struct place *place = place_new();
-	struct tables *tables = tables_new(loop);
+	struct tables *tables = tables_new(loop, NULL);
 	struct auth *auth = auth_new(loop);
 	struct moves *moves = moves_new(loop, place, &(struct moves_calls){
 	    0 }, NULL);

@@ -230,7 +230,7 @@ static void bench(const char *what, const char *section, unsigned questions)
 	struct place *place = place_new();
 	struct moves *moves = moves_new(loop, place, &(struct moves_calls){
 	    0 }, NULL);
-	struct tables *tables = tables_new(loop);
+	struct tables *tables = tables_new(loop, NULL);
 	struct auth *auth = auth_new(loop);
 	struct decide *d = decide_new(&(struct decide_parts){ .loop = loop,
 	    .place = place, .farm = farm, .tables = tables, .auth = auth,

@@ -211,7 +211,7 @@ static void use(void)
 	    "table homes { type = lmdb  path = \"%s\" }\n", path);
 	struct settings *s = settings_from_text(str_from(text), "bench",
 	    &conf_schema, NULL, NULL, &err);
-	struct tables *tables = tables_new(loop);
+	struct tables *tables = tables_new(loop, NULL);
 	unsigned before = private_kib();
 	if (!s || !tables_configure(tables, s, &err))
 		die("%s", err.text);

@@ -17,6 +17,7 @@ from harness.console import ask, weirctl
 from harness.imap import Imap
 from harness.mailweir import PROGRAM
 from harness.procs import wait_until
+from harness.redis import Redis
 
 SRV = "_imap._tcp.mail.test"
 IPS = [f"127.0.0.{n}" for n in range(1, 5)]
@@ -344,3 +345,24 @@ def test_a_table_names_targets(weir, conf, tmp):
                           routes="route { table = homes }"))
             assert [login(w, f"{u}@example.org") for u in "abcd"] == \
                 [IPS[0], IPS[1], IPS[1], IPS[0]]
+
+
+def test_a_redis_table_has_a_name(weir, conf, tmp):
+    """Which dns.servers know, and the system's do not."""
+    redis = Redis(tmp).start()
+    try:
+        with servers(2) as peers:
+            port = peers[0].port
+            names = {"redis.test": ["127.0.0.1"], **HOSTS}
+            with NameServer(names) as dns:
+                w = weir(conf(
+                    *(backend(f"m{n}", port, host=f"imap{n}.test")
+                      for n in (1, 2)),
+                    more=dns_section(dns) + "table homes { type = redis\n"
+                    f'address = "redis.test:{redis.port}"  key = "%s" }}',
+                    routes="route { table = homes }"))
+                for n in (1, 2):
+                    redis("SET", f"u{n}@example.org", f"backend m{n}")
+                    assert login(w, f"u{n}@example.org") == IPS[n - 1]
+    finally:
+        redis.stop()

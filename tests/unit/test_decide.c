@@ -112,12 +112,10 @@ static const struct decide_calls calls = { .answer = on_answer,
 
 /* A table that answers when the test says so. */
 static void *source_new(const struct conf_table *conf, bool fold,
-    struct ev_loop *loop, struct err *err)
+    struct ev_loop *loop, struct resolve *resolve, struct err *err)
 {
-	(void)conf;
 	(void)fold;
-	(void)loop;
-	(void)err;
+	assert_true(conf && loop && resolve && err);
 	return &t;
 }
 
@@ -217,7 +215,7 @@ static int setup(void **state)
 	t.resolve = resolve_new(t.loop, &servers, 100, NULL, NULL, NULL);
 	t.farm = farm_new(t.resolve);
 	t.place = place_new();
-	t.tables = tables_new(t.loop);
+	t.tables = tables_new(t.loop, t.resolve);
 	t.auth = auth_new(t.loop);
 	t.moves = moves_new(t.loop, t.place, &(struct moves_calls){
 	    .end = on_move_end, .go_on = on_go_on }, NULL);

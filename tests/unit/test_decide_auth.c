@@ -164,7 +164,7 @@ static int setup(void **state)
 	t.parts.loop = t.loop;
 	t.parts.farm = farm_new(t.resolve);
 	t.parts.place = place_new();
-	t.parts.tables = tables_new(t.loop);
+	t.parts.tables = tables_new(t.loop, NULL);
 	t.parts.auth = auth_new(t.loop);
 	t.parts.moves = moves_new(t.loop, t.parts.place, &no_moves, NULL);
 	t.decide = decide_new(&t.parts, &calls, NULL);

@@ -119,7 +119,7 @@ static int setup(void **state)
 	t.resolve = resolve_new(t.loop, &servers, 100, NULL, NULL, NULL);
 	t.farm = farm_new(t.resolve);
 	t.place = place_new();
-	t.tables = tables_new(t.loop);
+	t.tables = tables_new(t.loop, t.resolve);
 	t.auth = auth_new(t.loop);
 	t.moves = moves_new(t.loop, t.place, &(struct moves_calls){
 	    .end = on_move_end, .go_on = on_go_on }, NULL);

@@ -77,8 +77,9 @@ static void on_names(void *owner)
 }
 
 static void *source_new(const struct conf_table *conf, bool fold,
-    struct ev_loop *loop, struct err *err)
+    struct ev_loop *loop, struct resolve *resolve, struct err *err)
 {
+	(void)resolve;
 	(void)conf;
 	(void)fold;
 	(void)loop;
@@ -148,7 +149,7 @@ static int setup(void **state)
 	t.resolve = resolve_new(t.loop, &servers, 200, on_names, NULL, NULL);
 	t.farm = farm_new(t.resolve);
 	t.place = place_new();
-	t.tables = tables_new(t.loop);
+	t.tables = tables_new(t.loop, t.resolve);
 	t.auth = auth_new(t.loop);
 	t.moves = moves_new(t.loop, t.place, &(struct moves_calls){ NULL,
 	    NULL }, NULL);

@@ -60,8 +60,9 @@ int clock_gettime(clockid_t id, struct timespec *out)
 }
 
 static void *source_new(const struct conf_table *conf, bool fold,
-    struct ev_loop *loop, struct err *err)
+    struct ev_loop *loop, struct resolve *resolve, struct err *err)
 {
+	(void)resolve;
 	(void)conf;
 	(void)fold;
 	assert_ptr_equal(loop, t.loop);
@@ -183,7 +184,7 @@ static int setup(void **state)
 	memset(&t, 0, sizeof t);
 	log_set_form(LOG_FORMAT_LOGFMT, LOG_LINE_ERROR);
 	t.loop = ev_loop_new(0);
-	t.tables = tables_new(t.loop);
+	t.tables = tables_new(t.loop, NULL);
 	configure(HOMES("cache = 10s negative_cache = 3s grace = 60s"));
 	return 0;
 }

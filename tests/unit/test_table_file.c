@@ -269,7 +269,7 @@ static void configure(const char *more)
 
 	if (!t.loop) {
 		t.loop = ev_loop_new(0);
-		t.tables = tables_new(t.loop);
+		t.tables = tables_new(t.loop, NULL);
 	}
 	snprintf(text, sizeof text, FARM "table homes { type = file  "
 	    "path = \"%s\"  %s }\n", path, more);
@@ -390,7 +390,7 @@ static void test_table_file_may_go_while_it_is_read(void **state)
 	fclose(f);
 	configure("");
 	tables_free(&t.tables);
-	t.tables = tables_new(t.loop);
+	t.tables = tables_new(t.loop, NULL);
 	configure("cache = 1m");
 	configure("cache = 2m");
 	assert_int_equal(ask("user7"), TABLE_FOUND);

@@ -78,7 +78,7 @@ static int setup(void **state)
 	memset(&t, 0, sizeof t);
 	log_set_form(LOG_FORMAT_LOGFMT, LOG_LINE_ERROR);
 	t.loop = ev_loop_new(0);
-	t.tables = tables_new(t.loop);
+	t.tables = tables_new(t.loop, NULL);
 	play_start(t.loop);
 	configure("/where?user=%s", "");
 	return 0;

@@ -21,6 +21,7 @@
 
 #include "admin/conf.h"
 #include "backends/conf.h"
+#include "backends/resolve.h"
 #include "backends/table.h"
 #include "proxy/base/addr.h"
 #include "proxy/base/buf.h"
@@ -40,6 +41,7 @@ static char dir[64], path[96];
 
 static struct {
 	struct ev_loop *loop;
+	struct resolve *resolve;
 	struct tables *tables;
 	pid_t server;
 	redisContext *cli;
@@ -122,7 +124,9 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof path, "%s/s", dir);
 	t.loop = ev_loop_new(0);
-	t.tables = tables_new(t.loop);
+	t.resolve = resolve_new(t.loop, &(struct settings_addresses){ 0 },
+	    500, NULL, NULL, NULL);
+	t.tables = tables_new(t.loop, t.resolve);
 	return 0;
 }
 
@@ -132,6 +136,7 @@ static int teardown(void **state)
 
 	(void)state;
 	tables_free(&t.tables);
+	resolve_free(&t.resolve);
 	ev_loop_destroy(t.loop);
 	server_stop();
 	snprintf(command, sizeof command, "rm -r '%s'", dir);
@@ -449,7 +454,7 @@ static void test_redis_may_be_left_at_any_time(void **state)
 	struct table_lookup *l = start(STR("jan"));
 	table_cancel(&l);		/* before there is a connection */
 	tables_free(&t.tables);
-	t.tables = tables_new(t.loop);
+	t.tables = tables_new(t.loop, t.resolve);
 	configure("timeout = 60s");
 	assert_value("jan", "eu");
 	kill(t.server, SIGSTOP);
@@ -465,7 +470,7 @@ static void test_redis_may_be_left_at_any_time(void **state)
 	ev_run(t.loop, EVRUN_NOWAIT);
 	table_cancel(&l);
 	tables_free(&t.tables);		/* with a request on its way */
-	t.tables = tables_new(t.loop);
+	t.tables = tables_new(t.loop, t.resolve);
 	kill(t.server, SIGCONT);
 	configure("");
 	assert_value("jan", "eu");

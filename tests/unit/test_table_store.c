@@ -345,7 +345,7 @@ static void configure(const char *more)
 
 	if (!t.loop) {
 		t.loop = ev_loop_new(0);
-		t.tables = tables_new(t.loop);
+		t.tables = tables_new(t.loop, NULL);
 	}
 	snprintf(text, sizeof text, "backend eu { address = \"mail1:143\" }\n"
 	    "backend us { address = \"mail2:143\" }\n"
