@@ -106,6 +106,12 @@ bool condition_login_ok(struct condition *c, uint64_t key, double now_s)
 	return false;
 }
 
+static void set_trial(struct condition *c, uint64_t key, double until_s)
+{
+	c->trial = key;
+	c->try_after_s = until_s;
+}
+
 bool condition_login_failed(struct condition *c,
     const struct condition_rules *r, uint64_t key, uint64_t user,
     const char *why, double now_s)
@@ -115,7 +121,7 @@ bool condition_login_failed(struct condition *c,
 		break;
 	case CONDITION_PROBING:
 		if (key == c->trial)
-			condition_try(c, 0, r->fast_interval_s, now_s);
+			set_trial(c, 0, now_s + r->fast_interval_s);
 		return false;
 	case CONDITION_DOWN:
 		return false;
@@ -144,16 +150,16 @@ bool condition_is_fit(const struct condition *c, double now_s)
 void condition_try(struct condition *c, uint64_t key, double limit_s,
     double now_s)
 {
-	if (c->state != CONDITION_PROBING)
-		return;
-	c->trial = key;
-	c->try_after_s = now_s + limit_s;
+	bool is_tried = c->trial && now_s < c->try_after_s;
+
+	if (c->state == CONDITION_PROBING && !is_tried)
+		set_trial(c, key, now_s + limit_s);
 }
 
 void condition_untry(struct condition *c, uint64_t key, double now_s)
 {
-	if (key == c->trial)
-		condition_try(c, 0, 0, now_s);
+	if (c->state == CONDITION_PROBING && key == c->trial)
+		set_trial(c, 0, now_s);
 }
 
 double condition_delay(const struct condition *c,

@@ -99,7 +99,8 @@ static inline uint64_t condition_key(uint64_t worker, uint64_t session)
 
 /* Whether it may get a login now. Who gets one while PROBING is told by
  * condition_try(): the next one waits until the result is here, or the limit
- * is over; condition_untry() says that there is no result. */
+ * is over; condition_untry() says that there is no result. Who goes there
+ * meanwhile all the same is no trial. */
 bool condition_is_fit(const struct condition *c, double now_s);
 void condition_try(struct condition *c, uint64_t key, double limit_s,
     double now_s);

@@ -198,6 +198,25 @@ static void test_condition_doubtful_gets_one_at_a_time(void **state)
 	assert_true(condition_is_fit(&c, now));
 }
 
+/* Users who have sessions there come whatever its state: more of them in the
+ * time of a login than would leave a trial alone. */
+static void test_condition_trial_is_heard_in_a_crowd(void **state)
+{
+	struct condition c = doubtful(&none);
+
+	(void)state;
+	for (uint64_t key = 1; key < 50; key++)
+		condition_try(&c, key, 30, now += 0.01);
+	assert_false(condition_login_ok(&c, 20, now));
+	assert_true(condition_login_ok(&c, 1, now));
+	/* one of which nothing is heard holds up nobody for good */
+	c = doubtful(&none);
+	condition_try(&c, 1, 30, now);
+	condition_try(&c, 2, 30, now += 30);
+	assert_false(condition_login_ok(&c, 1, now));
+	assert_true(condition_login_ok(&c, 2, now));
+}
+
 static void test_condition_without_checks_is_never_down(void **state)
 {
 	struct condition c = down();
@@ -274,6 +293,7 @@ int main(void)
 		cmocka_unit_test(test_condition_logins_make_it_doubtful),
 		cmocka_unit_test(test_condition_one_user_counts_once),
 		cmocka_unit_test(test_condition_doubtful_gets_one_at_a_time),
+		cmocka_unit_test(test_condition_trial_is_heard_in_a_crowd),
 		cmocka_unit_test(test_condition_without_checks_is_never_down),
 		cmocka_unit_test(test_condition_delay),
 		cmocka_unit_test(test_condition_share_grows),
