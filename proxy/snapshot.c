@@ -195,10 +195,14 @@ double snapshot_spread_seconds(const struct snapshot *s,
 {
 	size_t n;
 	const struct conf_pool *const *all = conf_pool_all(s->settings, &n);
+	const struct conf_backend *section = target_section(s->settings,
+	    str_from(b->name));
 
+	if (!section)
+		section = b;
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < all[i]->backends.n; k++)
-			if (all[i]->backends.v[k] == b)
+			if (all[i]->backends.v[k] == section)
 				return (double)all[i]->disconnect_spread_ms /
 				    1000;
 	return 0;

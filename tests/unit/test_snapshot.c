@@ -100,12 +100,29 @@ static void test_snapshot_forgets_targets(void **state)
 	snapshot_unref(&s);
 }
 
+/* As their section says. */
+static void test_snapshot_spreads_targets(void **state)
+{
+	static const char *const names[] = { "one", "mail/a.example.net:143" };
+	struct snapshot *s = make();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		const struct conf_backend *b = snapshot_get_backend(s,
+		    str_from(names[i]));
+		assert_int_equal(snapshot_spread_seconds(s, b), 30);
+		snapshot_put_backend(s, &b);
+	}
+	snapshot_unref(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_snapshot_finds_targets),
 		cmocka_unit_test(test_snapshot_knows_what_is_none),
 		cmocka_unit_test(test_snapshot_forgets_targets),
+		cmocka_unit_test(test_snapshot_spreads_targets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
