@@ -25,6 +25,7 @@ struct left_backend {
 	double since;		/* the first of this burst */
 	double spread_s;
 	unsigned total, gone;	/* total: when it began */
+	struct deadline_class turns;	/* of its sessions, in their order */
 	char name[];
 };
 
@@ -33,8 +34,18 @@ static bool is_over(const struct left_backend *l, double now)
 	return l->gone == 0 || now - l->since > l->spread_s;
 }
 
+/* Its session's turn has come. */
+static void on_turn(struct deadline *d, void *owner)
+{
+	struct session *s = SESSION_OF(d);
+
+	(void)owner;
+	session_close(s, s->ordered);
+}
+
 static void forget(struct worker *w, struct left_backend *l)
 {
+	deadline_class_fini(&l->turns);
 	HASH_DELETE(hh, w->left, l);
 	free(l);
 }
@@ -48,10 +59,11 @@ static struct left_backend *find(struct worker *w, const char *name,
 	if (!l) {
 		/* names come and go with the configuration */
 		HASH_ITER(hh, w->left, l, next)
-			if (is_over(l, now))
+			if (is_over(l, now) && deadline_class_is_idle(&l->turns))
 				forget(w, l);
 		l = mem_alloc(sizeof *l + strlen(name) + 1);
 		memcpy(l->name, name, strlen(name));
+		deadline_class_init(&l->turns, w->loop, 0, on_turn, w);
 		HASH_ADD_STR(w->left, name, l);
 	}
 	return l;
@@ -69,42 +81,44 @@ static unsigned count(const struct worker *w, const char *name)
 }
 
 /* Of the rate that ends all within the spread, the first second's sessions go
- * at once. */
-static double delay(struct session *s)
+ * at once. NULL: so does this one; else length_s is its time. */
+static struct deadline_class *turn_of(struct session *s)
 {
 	struct worker *w = s->worker;
+	double spread_s = snapshot_spread_seconds(s->chosen_in, s->chosen);
 	double now = clock_now();
-	struct left_backend *l = find(w, s->chosen->name, now);
 
+	if (spread_s <= 0)
+		return NULL;
+	struct left_backend *l = find(w, s->chosen->name, now);
 	if (is_over(l, now)) {
 		l->since = now;
-		l->spread_s = snapshot_spread_seconds(s->chosen_in, s->chosen);
+		l->spread_s = spread_s;
 		l->total = count(w, l->name);
 		l->gone = 0;
 	}
 	l->gone++;
-	if (l->spread_s <= 0 || (l->gone - 1) * l->spread_s < l->total)
-		return 0;
+	if ((l->gone - 1) * l->spread_s < l->total)
+		return NULL;
 	double share = (double)l->gone / l->total;
-	return l->since + l->spread_s * (share < 1 ? share : 1) - now;
+	double after = l->since + l->spread_s * (share < 1 ? share : 1) - now;
+	l->turns.length_s = after > 0 ? after : 0;
+	return &l->turns;
 }
 
 enum step parting_begin(struct session *s, enum reason why)
 {
-	double after = 0;
+	struct deadline_class *turn = NULL;
 
 	if (why == REASON_BACKEND_EOF || why == REASON_BACKEND_ERROR)
-		after = delay(s);
-	if (after <= 0)
+		turn = turn_of(s);
+	if (!turn)
 		return session_fail(s, why);
 	s->ordered = (uint8_t)why;
 	ask_released(s);
 	relay_pipes_free(&s->pipes);
 	stream_close(&s->backend);
-	/* turns of one backend come in order; of several, one may be late by
-	 * as much as the spread */
-	s->worker->parting_limit.length_s = after;
-	deadline_start(&s->worker->parting_limit, &s->deadline);
+	deadline_start(turn, &s->deadline);
 	session_enter(s, STAGE_PARTING);
 	return STEP_MOVED;
 }
@@ -128,11 +142,6 @@ enum step parting_run(struct session *s)
 	}
 	stream_want(&s->client, true);
 	return STEP_WAIT;
-}
-
-void parting_turn(struct session *s)
-{
-	session_close(s, s->ordered);
 }
 
 void parting_fini(struct worker *w)

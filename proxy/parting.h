@@ -27,8 +27,6 @@ enum step parting_begin(struct session *s, enum reason why);
 /* The run function of the stage PARTING. */
 enum step parting_run(struct session *s);
 
-/* The session's turn has come. */
-void parting_turn(struct session *s);
-
+/* When no session is left. */
 void parting_fini(struct worker *w);
 #endif

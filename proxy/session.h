@@ -18,6 +18,7 @@
  * Units    times are seconds of clock.h.
  * Thread   the worker's.
  */
+#include <stddef.h>
 #include <stdint.h>
 
 #include "proxy/base/addr.h"
@@ -82,6 +83,11 @@ struct session {
 	struct relay_pipes *pipes;	/* between plain legs */
 	struct frame frame;
 };
+
+/* Whose deadline it is. */
+#define SESSION_OF(d) \
+	((struct session *)(void *)((char *)(d) - \
+	    offsetof(struct session, deadline)))
 
 /* Takes over the client's connected socket and runs. */
 void session_start(struct worker *w, const struct snapshot_listener *listener,

@@ -355,10 +355,6 @@ static void on_parent_closed(void *owner, struct link *l,
 
 /* --- limits in time ------------------------------------------------------ */
 
-#define SESSION_OF(d) \
-	((struct session *)(void *)((char *)(d) - \
-	    offsetof(struct session, deadline)))
-
 static void on_login_limit(struct deadline *d, void *owner)
 {
 	(void)owner;
@@ -375,12 +371,6 @@ static void on_half_limit(struct deadline *d, void *owner)
 {
 	(void)owner;
 	session_close(SESSION_OF(d), REASON_HALF_CLOSED);
-}
-
-static void on_parting_limit(struct deadline *d, void *owner)
-{
-	(void)owner;
-	parting_turn(SESSION_OF(d));
 }
 
 /* --- the process --------------------------------------------------------- */
@@ -401,8 +391,6 @@ static void init_limits(struct worker *w)
 	deadline_class_init(&w->half_limit, w->loop, 60, on_half_limit, w);
 	deadline_class_init(&w->linger_limit, w->loop, RELAY_LINGER_S,
 	    on_half_limit, w);
-	deadline_class_init(&w->parting_limit, w->loop, 0, on_parting_limit,
-	    w);
 	ev_init(&w->grace, on_grace);
 	w->grace.data = w;
 	ev_init(&w->trim, on_trim);

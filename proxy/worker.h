@@ -79,7 +79,6 @@ struct worker {
 	struct deadline_class idle_limit;	/* nothing moves */
 	struct deadline_class half_limit;	/* one side has closed */
 	struct deadline_class linger_limit;	/* last words go out */
-	struct deadline_class parting_limit;	/* a client's turn to be told */
 	struct left_backend *left;	/* backends that died, by name */
 	ev_timer grace;			/* STOP: what is left ends now */
 	ev_prepare turn;		/* the end of each turn */

@@ -46,7 +46,7 @@ void deadline_class_init(struct deadline_class *c, struct ev_loop *loop,
 
 void deadline_class_fini(struct deadline_class *c)
 {
-	must(c->head.next == &c->head);
+	must(deadline_class_is_idle(c));
 	ev_timer_stop(c->loop, &c->timer);
 }
 

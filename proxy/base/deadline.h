@@ -17,6 +17,7 @@
  * Thread   the loop's.
  */
 #include <ev.h>
+#include <stdbool.h>
 
 struct deadline {
 	struct deadline *prev, *next;	/* both NULL: not running */
@@ -43,6 +44,11 @@ void deadline_class_fini(struct deadline_class *c);
  * the difference. */
 void deadline_start(struct deadline_class *c, struct deadline *d);
 void deadline_stop(struct deadline *d);
+
+static inline bool deadline_class_is_idle(const struct deadline_class *c)
+{
+	return c->head.next == &c->head;
+}
 
 static inline int deadline_is_running(const struct deadline *d)
 {

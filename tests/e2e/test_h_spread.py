@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from fake.peer import Peer
 from harness.conf import backend
 from harness.dovecot import Dovecot
 from harness.imap import Imap
@@ -96,3 +97,30 @@ def test_no_spread_no_delay(weir, conf, mortal):
     clients = idle(w, mortal.users)
     mortal.kill()
     assert max(at for at, _ in ends(clients, 5).values()) < 2
+
+
+def test_a_long_spread_holds_up_no_other(weir, conf):
+    """Two backends die, and one has all the time in the world."""
+    with Peer() as slow, Peer() as quick:
+        w = weir(conf(
+            backend("slow", slow.port), workers=1,
+            pool="disconnect_spread = 2m",
+            more=backend("quick", quick.port)[1] + "pool other {\n"
+            "  backends = { quick }\n  disconnect_spread = 2s\n}\n",
+            routes='route { domain = quick.org  pool = other }\n'
+            "route { pool = main }"))
+
+        def sessions(domain):
+            clients = [Imap(w.imaps, tls=True) for _ in range(4)]
+            for n, c in enumerate(clients):
+                c.login(f"u{n}@{domain}")
+            return clients
+
+        waiting, told = sessions("slow.org"), sessions("quick.org")
+        slow.close()
+        w.wait_log(event="close", backend="slow")
+        quick.close()
+        assert max(at for at, _ in ends(told, 10).values()) > 0.5
+        assert len(w.lines(event="close", backend="slow")) < 4
+        for c in waiting + told:
+            c.close()
