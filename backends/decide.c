@@ -378,21 +378,26 @@ static bool may_go_on(const struct decision *dn, const struct backend *b)
 	    pool_has(dn->queue.pool, b);
 }
 
-/* There may be room at the backend. Who waits for it is asked in turn; the
- * list is taken down first, since who still has to wait comes to a new one. */
+/* There may be room at the backend. Who waits for it is asked in turn, until
+ * it is full; the list is taken down first, since who still has to wait comes
+ * to a new one. */
 void decide_wake(struct decide *d, const struct backend *b)
 {
+	bool is_down = backend_condition(b)->state == CONDITION_DOWN;
 	struct decision *all = d->queue, *dn, *next;
 
 	if (!all)
 		return;
 	d->queue = NULL;
 	DL_FOREACH_SAFE2(all, dn, next, queue_next) {
+		if (!is_down && decide_is_full(d, b))
+			break;
 		DL_DELETE2(all, dn, queue_prev, queue_next);
 		DL_APPEND2(d->queue, dn, queue_prev, queue_next);
 		if (may_go_on(dn, b))
 			decision_resume(dn);
 	}
+	DL_CONCAT2(d->queue, all, queue_prev, queue_next);
 }
 
 void decide_weigh(struct decide *d, const struct backend *b)

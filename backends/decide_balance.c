@@ -75,12 +75,12 @@ static bool was_tried(const struct decision *dn, const struct backend *b)
 	return is_any && !(is_last && dn->tries_address);
 }
 
-static bool is_full(const struct decision *dn, const struct backend *b)
+bool decide_is_full(const struct decide *d, const struct backend *b)
 {
 	unsigned most = backend_conf(b)->max_sessions;
 
-	return most && place_n_backend(dn->decide->parts.place,
-	    backend_name(b)) >= most;
+	return most && place_n_backend(d->parts.place, backend_name(b)) >=
+	    most;
 }
 
 static enum obstacle ailment(const struct backend *b, bool takes_doubtful)
@@ -121,7 +121,7 @@ static enum obstacle obstacle_of(struct decision *dn, const struct backend *b,
 	case RESOLVE_FAILED:
 		return NO_ADDRESS;
 	}
-	return is_full(dn, b) ? FULL : FIT;
+	return decide_is_full(dn->decide, b) ? FULL : FIT;
 }
 
 static enum obstacle obstacle(struct decision *dn, const struct backend *b)

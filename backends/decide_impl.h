@@ -131,6 +131,9 @@ void decision_unqueue(struct decision *dn);
 /* The token that a backend has promised it, if one has, is for others. */
 void decision_break_promise(struct decision *dn);
 
+/* It has as many sessions as it may. */
+bool decide_is_full(const struct decide *d, const struct backend *b);
+
 /* The session has its lease no more. False: it had none. */
 bool decide_end_lease(struct decide *d, struct decision_key key);
 

@@ -12,6 +12,7 @@
 #include <ev.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "admin/conf.h"
 #include "backends/auth.h"
@@ -44,6 +45,7 @@ static struct {
 	struct moves *moves;
 	struct decide *decide;
 	unsigned n_answers, n_ended;
+	uint64_t number;		/* of the last question answered */
 	enum decide_verdict verdict;
 	char backend[32], reason[32], text[2000];
 } t;
@@ -57,6 +59,7 @@ static void on_answer(void *owner, const struct decide_answer *a)
 {
 	(void)owner;
 	t.n_answers++;
+	t.number = a->number;
 	t.verdict = a->verdict;
 	copy(t.backend, sizeof t.backend, a->backend);
 	copy(t.reason, sizeof t.reason, a->reason);
@@ -499,6 +502,38 @@ static void test_decide_gives_back_what_is_not_used(void **state)
 	assert_string_equal(ask(6), "m1");
 }
 
+/* One place is free, again and again, and thousands wait for it: each is given
+ * to the next, without all the others being asked. */
+static void test_decide_wakes_as_many_as_have_room(void **state)
+{
+	const unsigned n = 20000;
+	char user[32];
+
+	(void)state;
+	configure("backend m1 { address = \"192.0.2.1:143\"\n"
+	    "max_sessions = 1 }\npool main { backends = { m1 }\n"
+	    "queue = 100000  queue_timeout = 5m }\n"
+	    "route { pool = main }\n");
+	for (unsigned i = 1; i <= n; i++) {
+		snprintf(user, sizeof user, "u%u", i);
+		assert_string_equal(ask_as(i, user), i == 1 ? "m1" : "");
+	}
+	clock_t begin = clock();
+	for (unsigned i = 1; i < n; i++) {
+		decide_release(t.decide, 1, i);
+		assert_int_equal(t.n_answers, i + 1);
+		assert_int_equal(t.number, i + 1);
+	}
+	assert_true(clock() - begin < 10 * CLOCKS_PER_SEC);
+	assert_int_equal(decide_n_suspended(t.decide), 0);
+	/* who falls keeps nobody waiting */
+	for (unsigned i = 1; i < 5; i++)
+		ask_as(n + i, "jan@example.org");
+	make("m1", CONDITION_DOWN);
+	assert_int_equal(decide_n_suspended(t.decide), 0);
+	assert_string_equal(t.reason, "no-backend");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -517,6 +552,7 @@ int main(void)
 		TEST(test_decide_waits_no_longer_for_updates),
 		TEST(test_decide_waits_once),
 		TEST(test_decide_gives_back_what_is_not_used),
+		TEST(test_decide_wakes_as_many_as_have_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
