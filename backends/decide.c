@@ -289,8 +289,9 @@ static void on_limit(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct decision *dn = t->data;
 
+	(void)loop;
 	(void)revents;
-	dn->queue.is_late = ev_now(loop) >= dn->queue.until;
+	dn->queue.is_late = clock_now() >= dn->queue.until;
 	decision_resume(dn);
 }
 

@@ -139,7 +139,7 @@ static bool has_seat(const struct pool *pool)
 /* How long it may wait in the pool's queue. */
 static uint64_t left_ms(const struct decision *dn, const struct pool *pool)
 {
-	double left_s = dn->queue.until - ev_now(dn->decide->parts.loop);
+	double left_s = dn->queue.until - clock_now();
 
 	if (!has_seat(pool) || dn->queue.is_late)
 		return 0;
@@ -151,7 +151,7 @@ static uint64_t left_ms(const struct decision *dn, const struct pool *pool)
 static enum decide_step wait_in_queue(struct decision *dn, struct pool *pool)
 {
 	struct decide *d = dn->decide;
-	double now = ev_now(d->parts.loop);
+	double now = clock_now();
 
 	if (dn->line)
 		return decide_wait(dn, "in the queue of the pool");

@@ -47,7 +47,7 @@ struct decide_queue {
 	bool is_for_user;		/* who is held or on the way */
 	struct backend *backend;	/* NULL: any of the pool */
 	struct backend *promised;	/* its token will be this login's */
-	double until;			/* of ev_now(); 0: not waited yet */
+	double until;			/* of clock.h; 0: not waited yet */
 };
 
 struct decision_key {

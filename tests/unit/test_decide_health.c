@@ -12,7 +12,10 @@
 #include <ev.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "admin/conf.h"
 #include "backends/auth.h"
@@ -157,6 +160,30 @@ static struct decide_question question(uint64_t session, const char *user)
 
 	assert_true(addr_parse(&q.client, STR("198.51.100.7:4711")));
 	return q;
+}
+
+/* The time of day, which somebody sets while the program runs; libev asks for
+ * it in one of two ways. */
+static time_t stepped_s;
+
+int clock_gettime(clockid_t id, struct timespec *to)
+{
+	int rc = (int)syscall(SYS_clock_gettime, id, to);
+
+	if (id == CLOCK_REALTIME)
+		to->tv_sec += stepped_s;
+	return rc;
+}
+
+int gettimeofday(struct timeval *restrict to, void *restrict zone)
+{
+	struct timespec now;
+
+	(void)zone;
+	clock_gettime(CLOCK_REALTIME, &now);
+	to->tv_sec = now.tv_sec;
+	to->tv_usec = now.tv_nsec / 1000;
+	return 0;
 }
 
 /* The backend, the reason of a refusal, or "" while it waits. */
@@ -455,6 +482,28 @@ static void test_decide_waits_no_longer_for_updates(void **state)
 	assert_true(clock_now() - begin < 1);
 }
 
+static void test_decide_waits_by_no_clock_that_is_set(void **state)
+{
+	(void)state;
+	configure("backend m1 { address = \"192.0.2.1:143\"\n"
+	    "max_sessions = 1 }\npool main { backends = { m1 }\n"
+	    "queue_timeout = 500ms }\nroute { pool = main }\n");
+	assert_string_equal(ask_as(1, "u1"), "m1");
+	for (int hours = -1; hours <= 1; hours += 2) {
+		double begin = clock_now();
+		unsigned before = t.n_answers;
+		assert_string_equal(ask_as(2, "u2"), "");
+		stepped_s += hours * 3600;
+		run_until(begin + 0.1);
+		decide_update(t.decide);
+		run_until(begin + 0.3);
+		assert_int_equal(t.n_answers, before);
+		run_until(begin + 1);
+		assert_int_equal(t.n_answers, before + 1);
+		assert_string_equal(t.reason, "queue-timeout");
+	}
+}
+
 /* Room first, and then a turn: both within the same time. */
 static void test_decide_waits_once(void **state)
 {
@@ -550,6 +599,7 @@ int main(void)
 		TEST(test_decide_takes_promises_back),
 		TEST(test_decide_goes_on_through_updates),
 		TEST(test_decide_waits_no_longer_for_updates),
+		TEST(test_decide_waits_by_no_clock_that_is_set),
 		TEST(test_decide_waits_once),
 		TEST(test_decide_gives_back_what_is_not_used),
 		TEST(test_decide_wakes_as_many_as_have_room),
