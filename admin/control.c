@@ -547,14 +547,13 @@ static void on_names(void *owner)
 		names_update(c->resolve, c->keep);
 		return;
 	}
-	health_stop(c->health);
 	decide_hold(c->decide);
 	decide_update(c->decide);
+	health_update(c->health);
 	/* a target that comes may be one that the operator has emptied */
 	operator_restore(c);
 	names_update(c->resolve, c->keep);	/* theirs, too */
 	go_on(c);
-	health_start(c->health);
 	update_capabilities(c);
 }
 

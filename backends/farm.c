@@ -137,7 +137,8 @@ static struct backend *backend_configure(struct farm *f,
 	b->is_kept = true;
 	b->conf = conf;
 	b->section = conf->name;
-	free(b->own);
+	if (b->own != own)
+		free(b->own);
 	b->own = own;
 	b->host = resolve_watch(f->resolve, conf->address.host);
 	resolve_unwatch(&was);
@@ -171,11 +172,15 @@ static void target_add(struct farm *f, struct section *s,
     const struct resolve_target *t, unsigned weight, unsigned tier)
 {
 	char *name = target_name(s->conf, t);
-	bool is_new = !farm_find(f, str_from(name));
-	struct conf_backend *own = target_conf(s->conf, str_from(name),
-	    weight);
-	struct backend *b = backend_configure(f, own, own);
+	struct backend *known = farm_find(f, str_from(name)), *b;
+	bool is_new = !known;
+	/* of the same section of the same settings */
+	bool stays = known && known->section == s->conf->name;
+	struct conf_backend *own = stays ? known->own :
+	    target_conf(s->conf, str_from(name), weight);
 
+	own->weight = weight;
+	b = backend_configure(f, own, own);
 	free(name);
 	b->section = s->conf->name;
 	b->tier = tier;

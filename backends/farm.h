@@ -62,7 +62,8 @@ void farm_configure(struct farm *f, struct settings *settings);
 /* Some SRV record is another than when the farm was made of it. */
 bool farm_is_outdated(const struct farm *f);
 
-/* Makes it of the same settings again; to be called when it is outdated. */
+/* Makes it of the same settings again; to be called when it is outdated. Who
+ * stays keeps its settings, but for its weight. */
 void farm_update(struct farm *f);
 
 size_t farm_n(const struct farm *f);

@@ -32,6 +32,7 @@ struct group {
 
 struct one {
 	struct health *health;
+	char *name;
 	struct backend *backend;
 	struct group *group;
 	struct check check;
@@ -54,7 +55,7 @@ struct health {
 	health_heard_fn *heard;
 	health_changed_fn *changed;
 	void *owner;
-	struct one *all;
+	struct one **all;		/* by backend_index() */
 	size_t n, n_running;
 	struct group *groups;
 	size_t n_groups;
@@ -163,7 +164,7 @@ static void on_ramp(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)revents;
 	for (size_t i = 0; i < h->n; i++) {
-		struct one *o = &h->all[i];
+		struct one *o = h->all[i];
 		if (!o->is_ramping)
 			continue;
 		o->is_ramping = is_coming(o, now_s);
@@ -416,9 +417,9 @@ static double usual_ms(struct health *h, struct group *g, double now_s)
 		return g->usual_ms;
 	all = mem_alloc(h->n * sizeof *all);
 	for (size_t i = 0; i < h->n; i++)
-		if (h->all[i].group == g &&
-		    h->all[i].n_logins >= HEALTH_USUAL_MIN)
-			all[n++] = h->all[i].usual_ms;
+		if (h->all[i]->group == g &&
+		    h->all[i]->n_logins >= HEALTH_USUAL_MIN)
+			all[n++] = h->all[i]->usual_ms;
 	qsort(all, n, sizeof *all, by_size);
 	g->usual_ms = n > 1 ? all[(n - 1) / 2] : 0;
 	g->at_s = now_s;
@@ -494,7 +495,7 @@ void health_login(struct health *h, struct backend *b,
 	double since_s = c->since_s, now_s = clock_now();
 
 	must(backend_index(b) < h->n);
-	struct one *o = &h->all[backend_index(b)];
+	struct one *o = h->all[backend_index(b)];
 	if (take_login(o, l, now_s))
 		note_change(o, was, since_s, now_s);
 }
@@ -533,56 +534,97 @@ static struct group *group_of(struct health *h, const struct conf_pool *pool)
 
 /* A backend that is known is checked some time within its interval, so that
  * not all of them are at once. */
-static void watch(struct health *h, struct one *o, struct backend *b,
-    double now_s)
+static struct one *watch(struct health *h, struct backend *b)
 {
+	struct one *o = mem_alloc(sizeof *o);
 	struct condition *c = backend_observe(b);
 	const struct condition_rules *r = backend_rules(b);
-	enum condition_state was = c->state;
-	double since_s = c->since_s;
 
 	o->health = h;
+	o->name = mem_str(backend_name(b));
 	o->backend = b;
-	o->group = group_of(h, backend_pool(b));
 	o->retry_s = HEALTH_RETRY_MIN_S;
 	check_init(&o->check, &h->streams, on_checked, o);
 	ev_init(&o->next, on_next);
 	o->next.data = o;
 	begin_in(o, c->is_proven ? chance() * condition_delay(c, r, 0) : 0.);
-	if (condition_rule(c, r, now_s))
+	return o;
+}
+
+static void unwatch(struct one *o)
+{
+	struct health *h = o->health;
+
+	h->n_running -= check_is_busy(&o->check);
+	check_stop(&o->check);
+	ev_timer_stop(h->loop, &o->next);
+	tls_client_free(&o->tls);
+	free(o->name);
+	free(o);
+}
+
+/* The rules may be others now. */
+static void look_at(struct one *o, double now_s)
+{
+	struct condition *c = backend_observe(o->backend);
+	enum condition_state was = c->state;
+	double since_s = c->since_s;
+
+	if (condition_rule(c, backend_rules(o->backend), now_s))
 		note_change(o, was, since_s, now_s);
 	else if (is_coming(o, now_s))
 		start_ramp(o);
 }
 
+void health_update(struct health *h)
+{
+	struct one **old = h->all;
+	size_t n_old = h->n;
+
+	h->n = farm_n(h->farm);
+	h->all = mem_alloc(h->n * sizeof(struct one *));
+	for (size_t i = 0; i < n_old; i++) {
+		/* who has left may be freed: only its name tells */
+		struct backend *b = farm_find(h->farm,
+		    str_from(old[i]->name));
+		if (b)
+			h->all[backend_index(b)] = old[i];
+		else
+			unwatch(old[i]);
+	}
+	free(old);
+	free(h->groups);
+	h->groups = mem_alloc(h->n * sizeof *h->groups);
+	h->n_groups = 0;
+	for (size_t i = 0; i < h->n; i++) {
+		struct backend *b = farm_at(h->farm, i);
+		if (!h->all[i])
+			h->all[i] = watch(h, b);
+		h->all[i]->group = group_of(h, backend_pool(b));
+	}
+	for (size_t i = 0; i < h->n; i++)
+		look_at(h->all[i], clock_now());
+}
+
 void health_start(struct health *h)
 {
-	double now_s = clock_now();
-
 	must(!h->all);
 	h->trusts = backend_trusts_new();
-	h->n = farm_n(h->farm);
-	h->all = mem_alloc(h->n * sizeof *h->all);
-	h->groups = mem_alloc(h->n * sizeof *h->groups);
-	for (size_t i = 0; i < h->n; i++)
-		watch(h, &h->all[i], farm_at(h->farm, i), now_s);
+	health_update(h);
 }
 
 void health_stop(struct health *h)
 {
 	ev_timer_stop(h->loop, &h->ramp);
-	for (size_t i = 0; i < h->n; i++) {
-		struct one *o = &h->all[i];
-		check_stop(&o->check);
-		ev_timer_stop(h->loop, &o->next);
-		tls_client_free(&o->tls);
-	}
+	for (size_t i = 0; i < h->n; i++)
+		unwatch(h->all[i]);
 	backend_trusts_free(&h->trusts);
 	free(h->all);
 	free(h->groups);
 	h->all = NULL;
 	h->groups = NULL;
-	h->n = h->n_groups = h->n_running = 0;
+	h->n = h->n_groups = 0;
+	must(h->n_running == 0);
 }
 
 void health_free(struct health **hp)

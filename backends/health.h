@@ -64,6 +64,10 @@ void health_free(struct health **h);
 /* Watches all backends of the farm from now on. */
 void health_start(struct health *h);
 
+/* The farm was updated: who has come is watched, who has left is not, and the
+ * checks of the others go on. */
+void health_update(struct health *h);
+
 /* To be called before the farm is configured anew. */
 void health_stop(struct health *h);
 

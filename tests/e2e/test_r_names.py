@@ -7,6 +7,7 @@ import os
 import signal
 import ssl
 import subprocess
+import threading
 
 import pytest
 
@@ -366,3 +367,38 @@ def test_a_redis_table_has_a_name(weir, conf, tmp):
                     assert login(w, f"u{n}@example.org") == IPS[n - 1]
     finally:
         redis.stop()
+
+
+def test_checks_go_on_while_targets_change(weir, conf):
+    """Each second another record: who hangs is found to be down all the same,
+    though that takes a check longer than a second."""
+    hangs = threading.Event()
+
+    def moody(c):
+        if not hangs.is_set():
+            answering("moody")(c)
+        c.hang()
+
+    with Peer(moody) as peer, \
+            Peer(answering(IPS[1]), port=peer.port, host=IPS[1]):
+        port = peer.port
+        lone, both = record((10, 0, port, 1)), \
+            record((10, 0, port, 1), (10, 0, port, 2))
+        with NameServer({SRV: lone, **HOSTS}) as dns:
+            w = weir(conf(srv_backend(), more=dns_section(dns),
+                          pool="health { interval = 200ms\n"
+                          "fast_interval = 100ms  timeout = 2500ms\n"
+                          "fall = 1 }"))
+            assert login(w, "jan@example.org") == "moody"
+            hangs.set()
+            for n in range(1, 7):
+                if w.lines(event="backend_state", to="down"):
+                    break
+                dns.names[SRV] = both
+                w.wait_log(event="target_came",
+                           backend=f"mail/imap2.test:{port}", count=n)
+                dns.names[SRV] = lone
+                w.wait_log(event="target_left",
+                           backend=f"mail/imap2.test:{port}", count=n)
+            line, = w.lines(event="backend_state")
+            assert line["backend"] == f"mail/imap1.test:{port}", line
