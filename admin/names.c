@@ -12,11 +12,13 @@
 #include "proxy/base/settings.h"
 
 #define KEY_MAX 12
+#define WORDS_MAX (KEEP_RECORDS_MAX / 2)	/* the operator needs room, too */
 
 struct update {
 	struct resolve *resolve;
 	struct keep *keep;
 	bool is_all_told;	/* no more names can come of SRV records */
+	size_t n_words;
 	char *unwatched;	/* one of those; NULL: there is none */
 };
 
@@ -69,10 +71,13 @@ static void update(void *arg, struct resolve_name *n)
 	struct update *u = arg;
 	bool is_fresh = resolve_is_fresh(n);
 
-	if (is_fresh)
-		store(u->keep, n);
-	else
-		recall(u->keep, n);
+	u->n_words += resolve_n_words(n);
+	if (resolve_take_news(n)) {
+		if (!is_fresh)
+			recall(u->keep, n);
+		else if (u->n_words <= WORDS_MAX)
+			store(u->keep, n);
+	}
 	if (str_starts(str_from(resolve_host(n)), STR(SETTINGS_SRV_MARK)))
 		u->is_all_told &= is_fresh;
 }

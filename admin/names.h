@@ -22,8 +22,8 @@
 struct keep;
 struct resolve;
 
-/* To be called when names have changed: answers that are new are kept, and
- * names of which nothing is known yet get what was kept. What nobody watches
- * any more is forgotten. */
+/* To be called when names have changed; takes their news. Answers that are new
+ * are kept, and names of which nothing is known yet get what was kept. What
+ * nobody watches any more is forgotten. */
 void names_update(struct resolve *r, struct keep *k);
 #endif

@@ -30,6 +30,7 @@ struct resolve_name {
 	bool is_numeric;
 	const char *srv;		/* what to ask; NULL: addresses */
 	bool has_failed;		/* the last time; was logged */
+	bool has_news;			/* for resolve_take_news() */
 	enum resolve_state state;
 	struct addr *addrs;
 	size_t n_addrs;
@@ -172,8 +173,11 @@ static void name_free(struct resolve_name *n)
 	free(n);
 }
 
-static void tell(struct resolve *r)
+static void tell(struct resolve_name *n)
 {
+	struct resolve *r = n->resolve;
+
+	n->has_news = true;
 	if (!ev_is_active(&r->tell)) {
 		ev_timer_set(&r->tell, 0., 0.);
 		ev_timer_start(r->loop, &r->tell);
@@ -234,7 +238,7 @@ static void set_addrs(struct resolve_name *n, const struct addr *fresh,
 	n->addrs = mem_realloc(n->addrs, n_fresh * sizeof *fresh);
 	memcpy(n->addrs, fresh, n_fresh * sizeof *fresh);
 	n->n_addrs = n_fresh;
-	tell(n->resolve);
+	tell(n);
 }
 
 /* False: the answer holds no address. */
@@ -275,7 +279,7 @@ static void take_targets(struct resolve_name *n,
 	memcpy(n->targets, srv->v, srv->n * sizeof srv->v[0]);
 	n->n_targets = srv->n;
 	n->version++;
-	tell(n->resolve);
+	tell(n);
 }
 
 static void name_known(struct resolve_name *n, double ttl)
@@ -283,7 +287,7 @@ static void name_known(struct resolve_name *n, double ttl)
 	if (n->has_failed)
 		log_note(LOG_LINE_INFO, "resolved", "name", "%s", n->host);
 	if (n->state != RESOLVE_KNOWN)
-		tell(n->resolve);
+		tell(n);
 	n->has_failed = false;
 	n->state = RESOLVE_KNOWN;
 	n->retry_s = RESOLVE_RETRY_MIN_S;
@@ -308,7 +312,7 @@ static void name_failed(struct resolve_name *n, const char *why)
 	if (n->state == RESOLVE_PENDING) {
 		n->state = resolve_n_words(n) ? RESOLVE_KNOWN :
 		    RESOLVE_FAILED;
-		tell(n->resolve);
+		tell(n);
 	}
 	ask_in(n, n->retry_s);
 	n->retry_s *= 2;
@@ -397,6 +401,7 @@ struct resolve_name *resolve_watch(struct resolve *r, const char *host)
 	n = mem_alloc(sizeof *n + len + 1);
 	n->resolve = r;
 	n->refs = 1;
+	n->has_news = true;
 	n->retry_s = RESOLVE_RETRY_MIN_S;
 	memcpy(n->host, host, len);
 	if (str_starts(str_from(host), STR(SETTINGS_SRV_MARK)))
@@ -501,6 +506,14 @@ bool resolve_is_fresh(const struct resolve_name *n)
 	return n->state == RESOLVE_KNOWN && !n->has_failed;
 }
 
+bool resolve_take_news(struct resolve_name *n)
+{
+	bool has_news = n->has_news;
+
+	n->has_news = false;
+	return has_news;
+}
+
 size_t resolve_n_words(const struct resolve_name *n)
 {
 	return n->srv ? n->n_targets : n->n_addrs;
@@ -535,7 +548,7 @@ void resolve_recall(struct resolve_name *n, const struct str *words,
 		set_addrs(n, addrs, n_addrs);
 	if (n->state == RESOLVE_FAILED && resolve_n_words(n)) {
 		n->state = RESOLVE_KNOWN;
-		tell(n->resolve);
+		tell(n);
 	}
 }
 

@@ -123,6 +123,9 @@ const char *resolve_host(const struct resolve_name *n);
 
 /* KNOWN, and the last question was answered. */
 bool resolve_is_fresh(const struct resolve_name *n);
+
+/* It is new, or its state or answer is, since this was asked last. */
+bool resolve_take_news(struct resolve_name *n);
 size_t resolve_n_words(const struct resolve_name *n);
 const char *resolve_word(const struct resolve_name *n, size_t i,
     char to[RESOLVE_WORD_MAX]);
