@@ -47,7 +47,7 @@ static struct {
 	struct auth *auth;
 	struct moves *moves;
 	struct decide *decide;
-	unsigned n_answers, n_ended;
+	unsigned n_answers, n_refused, n_ended;
 	uint64_t number;		/* of the last question answered */
 	enum decide_verdict verdict;
 	char backend[32], reason[32], text[2000];
@@ -64,6 +64,7 @@ static void on_answer(void *owner, const struct decide_answer *a)
 	t.n_answers++;
 	t.number = a->number;
 	t.verdict = a->verdict;
+	t.n_refused += a->verdict == DECIDE_REFUSE;
 	copy(t.backend, sizeof t.backend, a->backend);
 	copy(t.reason, sizeof t.reason, a->reason);
 }
@@ -438,7 +439,6 @@ static void test_decide_takes_promises_back(void **state)
 static void test_decide_goes_on_through_updates(void **state)
 {
 	const char *text = POOL("login_rate = 20  queue_timeout = 1s");
-	double begin = clock_now();
 	uint64_t next = 1;
 
 	(void)state;
@@ -447,17 +447,16 @@ static void test_decide_goes_on_through_updates(void **state)
 	for (uint64_t i = 1; i < 4; i++)
 		assert_string_equal(ask_as(next + i, "u"), "");
 	unsigned answered = t.n_answers;
-	for (unsigned i = 0; i < 100; i++) {
+	for (unsigned i = 0; i < 20; i++) {
 		decide_update(t.decide);
 		configure(text);
 	}
-	assert_int_equal(t.n_answers, answered);
 	while (decide_n_suspended(t.decide)) {
 		ev_run(t.loop, EVRUN_ONCE);
 		decide_update(t.decide);
-		assert_int_equal(t.verdict, DECIDE_GRANT);
 	}
-	assert_true(clock_now() - begin < 0.9);
+	assert_int_equal(t.n_answers, answered + 4);
+	assert_int_equal(t.n_refused, 0);
 }
 
 static void test_decide_waits_no_longer_for_updates(void **state)
