@@ -459,8 +459,12 @@ void decide_drop_worker(struct decide *d, uint64_t worker)
 			forget(dn);
 	place_drop_worker(d->parts.place, worker);
 	moves_recheck(d->parts.moves);
-	for (size_t i = 0; d->queue && i < farm_n(d->parts.farm); i++)
-		decide_wake(d, farm_at(d->parts.farm, i));
+	for (size_t i = 0; i < farm_n(d->parts.farm); i++) {
+		struct backend *b = farm_at(d->parts.farm, i);
+		/* a trial may have been of its logins: the next one */
+		backend_ungranted(b, backend_condition(b)->trial);
+		decide_wake(d, b);
+	}
 }
 
 struct decision *decide_explain(struct decide *d,

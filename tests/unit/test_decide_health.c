@@ -540,6 +540,11 @@ static void test_decide_gives_back_what_is_not_used(void **state)
 	assert_string_equal(ask(3), "m2");
 	assert_string_equal(ask(2), "m1");	/* the same once more */
 	decide_release(t.decide, 1, 2);
+	assert_string_equal(ask(2), "m1");
+	decide_drop_worker(t.decide, 1);
+	assert_string_equal(ask(2), "m1");
+	assert_string_equal(ask(3), "m2");
+	decide_release(t.decide, 1, 2);
 	/* who is refused for another reason has taken nothing */
 	if (!s || !decide_configure(t.decide, s, 1, &err))
 		fail_msg("%s", err.text);
