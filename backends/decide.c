@@ -561,16 +561,16 @@ bool decide_configure(struct decide *d, struct settings *settings,
 	return is_good;
 }
 
-/* Who waits for a source has no backend yet, and waits on. The others choose
- * again among the new ones, by what sources have said. */
+/* Who waits for a source has no pool yet, and waits on. The others choose
+ * again among the new backends, by what sources have said. */
 static void leave_backends(struct decide *d)
 {
 	struct decision *dn;
 
 	DL_FOREACH(d->suspended, dn) {
-		if (dn->is_held || dn->check || dn->lookup)
+		if (!dn->pool)
 			continue;
-		must(dn->pool);
+		must(!dn->check && !dn->lookup);
 		dn->kept_pool = dn->pool->conf;
 		if (dn->pinned && !dn->kept_pin.n)
 			dn->kept_pin = decision_note(dn,
@@ -582,23 +582,35 @@ static void leave_backends(struct decide *d)
 	}
 }
 
+static void join(struct decision *dn)
+{
+	struct decide *d = dn->decide;
+
+	dn->is_held = true;
+	dn->stage = DECIDE_BALANCE;
+	dn->pool = plan_pool(d->plan, dn->kept_pool);
+	dn->kept_pool = NULL;
+	if (!dn->pinned)
+		return;
+	dn->pinned = farm_find(d->parts.farm, dn->kept_pin);
+	if (!dn->pinned)
+		begin_anew(dn);
+}
+
+/* Who waits on stands behind those who go on, and is in nobody's way. */
 static void join_backends(struct decide *d)
 {
-	struct decision *dn;
+	struct decision *waiting = NULL, *dn, *next;
 
-	DL_FOREACH(d->suspended, dn) {
-		if (!dn->kept_pool)
+	DL_FOREACH_SAFE(d->suspended, dn, next) {
+		if (dn->kept_pool)
+			join(dn);
+		if (dn->is_held)
 			continue;
-		dn->is_held = true;
-		dn->stage = DECIDE_BALANCE;
-		dn->pool = plan_pool(d->plan, dn->kept_pool);
-		dn->kept_pool = NULL;
-		if (!dn->pinned)
-			continue;
-		dn->pinned = farm_find(d->parts.farm, dn->kept_pin);
-		if (!dn->pinned)
-			begin_anew(dn);
+		DL_DELETE(d->suspended, dn);
+		DL_APPEND(waiting, dn);
 	}
+	DL_CONCAT(d->suspended, waiting);
 }
 
 void decide_update(struct decide *d)
