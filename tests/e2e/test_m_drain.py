@@ -100,7 +100,10 @@ def test_a_drain_of_200_users(w, farm, trouble):
         there = crowd.at("d1")
         users = {c.user for c in there}
         busy = [c for c in there if not c.is_idle]
-        assert len(users) >= 200 and len(busy) >= 10
+        assert len(users) >= 200 and len(busy) >= 8
+        # a few are elsewhere, by their hash: nobody waits for their commands
+        for client in set(crowd.clients) - set(there):
+            client.release.set()
         ask(w, "drain", "d1", "--rate", 100, "--parallel", 100)
         crowd.wait(lambda: sum(bool(c.byes) for c in there) > 50,
                    "some to leave")
