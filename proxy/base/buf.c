@@ -45,8 +45,7 @@ static void grow(struct buf *b, size_t need)
 	b->cap = (uint32_t)cap;
 }
 
-/* spare: bytes behind the n that need not be within max. */
-static char *make_room(struct buf *b, size_t n, size_t spare)
+char *buf_make_room(struct buf *b, size_t n, size_t spare)
 {
 	size_t most = b->max ? b->max : UINT32_MAX / 2;
 
@@ -64,11 +63,6 @@ static char *make_room(struct buf *b, size_t n, size_t spare)
 		}
 	}
 	return b->data + b->off + b->len;
-}
-
-char *buf_reserve(struct buf *b, size_t n)
-{
-	return make_room(b, n, 0);
 }
 
 void buf_commit(struct buf *b, size_t n)
@@ -107,7 +101,7 @@ bool buf_printf(struct buf *b, const char *fmt, ...)
 	int n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
 	must(n >= 0);
-	char *to = make_room(b, (size_t)n, 1);
+	char *to = buf_make_room(b, (size_t)n, 1);
 	if (!to)
 		return false;
 	va_start(ap, fmt);

@@ -42,7 +42,7 @@ bool buf_printf(struct buf *b, const char *fmt, ...)
 
 /* Room for n more bytes behind the content, or NULL when max forbids; what
  * was written there is taken in by buf_commit(). */
-char *buf_reserve(struct buf *b, size_t n);
+static inline char *buf_reserve(struct buf *b, size_t n);
 void buf_commit(struct buf *b, size_t n);
 
 /* Drops n bytes at the front; n <= b->len. */
@@ -50,4 +50,20 @@ void buf_consume(struct buf *b, size_t n);
 
 /* Drops and wipes the content, keeps the memory. */
 void buf_clear(struct buf *b);
+
+/* --- within ------------------------------------------------------------------ */
+
+/* Grows it, or moves the content to the front. spare: bytes behind the n that
+ * need not be within max. */
+char *buf_make_room(struct buf *b, size_t n, size_t spare);
+
+/* Mostly the room is there. */
+static inline char *buf_reserve(struct buf *b, size_t n)
+{
+	size_t room = b->cap - b->off - b->len;
+
+	if (n <= room && (b->max == 0 || n + b->len <= b->max))
+		return b->data + b->off + b->len;
+	return buf_make_room(b, n, 0);
+}
 #endif

@@ -10,7 +10,8 @@
 
 #include "proxy/base/err.h"
 
-#define ARENA_CHUNK 4000
+#define ARENA_CHUNK_MIN 960
+#define ARENA_CHUNK_MAX 4000
 #define SMALL 1024
 
 struct chunk {
@@ -115,7 +116,9 @@ void *arena_alloc(struct arena *a, size_t n)
 		return NULL;
 	struct chunk *c = a->chunks;
 	if (!c || c->size - c->used < n) {
-		c = chunk_new(n > ARENA_CHUNK ? n : ARENA_CHUNK);
+		size_t most = c ? ARENA_CHUNK_MAX : ARENA_CHUNK_MIN;
+
+		c = chunk_new(n > most ? n : most);
 		c->next = a->chunks;
 		a->chunks = c;
 	}

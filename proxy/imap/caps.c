@@ -92,9 +92,10 @@ static bool is_subset(struct str a, struct str b)
 	return true;
 }
 
+/* Mostly a server has said the very same before. */
 bool caps_equal(struct str a, struct str b)
 {
-	return is_subset(a, b) && is_subset(b, a);
+	return str_eq(a, b) || (is_subset(a, b) && is_subset(b, a));
 }
 
 /* A word that is not in the set yet. */

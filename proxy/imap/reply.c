@@ -62,9 +62,16 @@ static bool to_number(struct str s, uint64_t max, uint64_t *out)
  * Brackets in it nest or do not: [REFERRAL imap://[::1]/], [X a[b]. */
 static size_t code_end(struct str s, bool nested)
 {
+	const char *close = memchr(s.p, ']', s.n);
 	bool quoted = false;
 	unsigned depth = 0;
 
+	if (!close)
+		return s.n;
+	/* mostly there is nothing of that kind in it */
+	size_t n = (size_t)(close - s.p);
+	if (!memchr(s.p + 1, '[', n - 1) && !memchr(s.p + 1, '"', n - 1))
+		return n;
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
 
