@@ -679,9 +679,9 @@ static void fini(struct control *c)
 	HASH_ITER(hh, c->peers, p, next)
 		drop_peer(p);
 	link_close(&c->parent);
-	decide_free(&c->decide);
 	drains_free(&c->drains);
 	moves_free(&c->moves);
+	decide_free(&c->decide);
 	geo_free(&c->geo);
 	auth_free(&c->auth);
 	tables_free(&c->tables);

@@ -216,3 +216,19 @@ def test_the_hook_is_called(weir, conf, mail, new_user, tmp):
         assert done.returncode == 1
         assert "failed: the hook: exit status 4" in done.stderr
         assert where(w, user) == "d2"
+
+
+def test_the_end_of_the_proxy_in_the_middle_of_a_drain(w, new_user):
+    """Control ends well, though somebody is on the way."""
+    w.write_conf(w.conf.read_text().replace("settle = 200ms", "settle = 1m"))
+    assert w.reload()["level"] == "info"
+    (user, c), = users_of(w, new_user, "d1", 1).items()
+    ask(w, "drain", "d1")
+    assert c.line().startswith("* BYE [UNAVAILABLE]")
+    c.close()
+    wait_until(lambda: [m["moving"] for m in ask(w, "moves")] ==
+               ["settling"], "the session to be gone")
+    w.stop()
+    assert not any("signal" in line for line in w.lines(event="child_end"))
+    line, = w.lines(event="move", user=user)
+    assert line["outcome"] == "stopped"
