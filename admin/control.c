@@ -339,8 +339,7 @@ static void on_go_on(void *owner, struct str user)
 
 static void on_drained(void *owner, const struct drain_status *s)
 {
-	(void)owner;
-	(void)s;
+	operator_note_drained(owner, s->backend);
 }
 
 static void take_session(struct peer *p, const struct msg_session *m)
@@ -654,15 +653,16 @@ static void init(struct control *c, int fd)
 	c->tables = tables_new(c->loop, c->resolve);
 	c->auth = auth_new(c->loop);
 	c->geo = geo_new(c->loop, on_geo_ready, c);
-	c->moves = moves_new(c->loop, c->place, &(struct moves_calls){
-	    .end = on_move_end, .go_on = on_go_on }, c);
+	c->keep = keep_new(c->loop);
+	c->moves = moves_new(c->loop, c->place, c->keep,
+	    &(struct moves_calls){ .end = on_move_end, .go_on = on_go_on },
+	    c);
 	c->drains = drains_new(c->loop, c->place, c->moves, on_drained, c);
 	c->decide = decide_new(&(struct decide_parts){ .loop = c->loop,
 	    .place = c->place, .farm = c->farm, .tables = c->tables,
 	    .auth = c->auth, .moves = c->moves, .geo = c->geo },
 	    &(struct decide_calls){ .answer = on_answer,
 	    .end = on_end_session }, c);
-	c->keep = keep_new(c->loop);
 	c->console = console_new(c, c->loop);
 	c->orders = orders_new(c->loop, &c->parent);
 	c->parent = link_open(c->loop, fd, "control", 0, on_parent_message,
@@ -675,12 +675,12 @@ static void fini(struct control *c)
 
 	console_free(&c->console);
 	orders_free(&c->orders);
-	keep_free(&c->keep);
 	HASH_ITER(hh, c->peers, p, next)
 		drop_peer(p);
 	link_close(&c->parent);
 	drains_free(&c->drains);
 	moves_free(&c->moves);
+	keep_free(&c->keep);
 	decide_free(&c->decide);
 	geo_free(&c->geo);
 	auth_free(&c->auth);

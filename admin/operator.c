@@ -11,6 +11,7 @@
 #include "backends/keep.h"
 #include "backends/moves.h"
 #include "proxy/base/log.h"
+#include "proxy/base/mem.h"
 
 #define KEY_STATE  "state"
 #define KEY_DRAIN  "drain"
@@ -24,6 +25,8 @@ static const char *const wish_words[] = {
 	[BACKEND_MAINTENANCE] = "maintenance",
 };
 
+#define DONE " done"
+
 /* --- how a drain is kept ------------------------------------------------------ */
 
 /* Its deadline is kept as a time of day, for the proxy may be down a while;
@@ -36,6 +39,14 @@ static void write_order(const struct control *c, struct str backend,
 
 	snprintf(to, size, "rate=%.9g parallel=%u until=%.3f",
 	    drain_rate(c->drains, backend, order), order->parallel, until);
+}
+
+static bool is_done(struct str kept)
+{
+	size_t n = sizeof DONE - 1;
+
+	return kept.n >= n && str_eq((struct str){ kept.p + kept.n - n, n },
+	    STR(DONE));
 }
 
 static bool read_order(const struct control *c, const char *text,
@@ -90,6 +101,20 @@ bool operator_set_state(struct control *c, struct str backend,
 	return true;
 }
 
+void operator_note_drained(struct control *c, struct str backend)
+{
+	struct str kept = keep_get(c->keep, KEEP_BACKEND, backend, KEY_DRAIN);
+	char text[KEEP_TEXT_MAX];
+	struct err err;
+
+	if (!kept.p || is_done(kept))
+		return;
+	int n = snprintf(text, sizeof text, "%.*s" DONE, STR_ARG(kept));
+	if (!keep_set(c->keep, KEEP_BACKEND, backend, KEY_DRAIN,
+	    (struct str){ text, (size_t)n }, &err))
+		log_note(LOG_LINE_ERROR, "state_file", "why", "%s", err.text);
+}
+
 bool operator_set_weight(struct control *c, struct str backend, int weight,
     struct err *err)
 {
@@ -140,6 +165,23 @@ void operator_unpin(struct control *c, struct str user)
 	moves_set_pin(c->moves, user, STR_NONE);
 }
 
+bool operator_move(struct control *c, struct str user, struct str from,
+    struct str to, moves_done_fn *done, void *owner, struct err *err)
+{
+	char *was = mem_str(moves_pin(c->moves, user));
+	bool is_good = operator_pin(c, user, to, err);
+
+	if (is_good && !moves_order(c->moves, user, from, to, done, owner,
+	    err)) {
+		is_good = false;
+		/* there was room for either, so there is */
+		if (!*was || !operator_pin(c, user, str_from(was), NULL))
+			operator_unpin(c, user);
+	}
+	free(was);
+	return is_good;
+}
+
 /* --- after a restart ----------------------------------------------------------------- */
 
 static void complain(struct str name, const char *key, struct str value)
@@ -169,10 +211,14 @@ static void restore_drain(struct control *c, struct str name,
 	if (!c->is_serving)
 		return;
 	/* values end with a NUL */
-	if (!read_order(c, value.p, &order))
+	if (!read_order(c, value.p, &order)) {
 		complain(name, KEY_DRAIN, value);
-	else if (!drain_find(c->drains, name, &status))
+	} else if (!drain_find(c->drains, name, &status)) {
 		drain_start(c->drains, name, &order);
+		/* it is not known whose sessions it has just ended */
+		if (!is_done(value))
+			moves_settle(c->moves);
+	}
 }
 
 static void restore_backend(void *arg, struct str name, const char *key,
@@ -206,6 +252,9 @@ static void restore_user(void *arg, struct str name, const char *key,
 		moves_hold(c->moves, name, str_eq(value, STR("refuse")));
 	else if (strcmp(key, KEY_PIN) == 0)
 		moves_set_pin(c->moves, name, value);
+	else if (strcmp(key, MOVES_KEY) == 0 && c->is_serving &&
+	    !moves_resume(c->moves, name, value))
+		complain(name, key, value);
 }
 
 void operator_restore(struct control *c)

@@ -9,10 +9,12 @@
  *	                     -> keep, and from there again after a restart
  *
  *	backend mail2           state   "drain"
- *	backend mail2           drain   "rate=5 parallel=20 until=0"
+ *	backend mail2           drain   "rate=5 parallel=20 until=0", and
+ *	                                " done" behind it once it is
  *	backend mail2           weight  "50"
  *	user jan@example.org    hold    "wait"
  *	user jan@example.org    pin     "mail3"
+ *	user jan@example.org    move    "mail1 mail3"	while it is under way
  *
  * Shapes   users are canonical, backends titles.
  * Errors   false with err: it could not be kept (keep.h), and was not done.
@@ -22,6 +24,7 @@
 #include <stdbool.h>
 
 #include "backends/farm.h"
+#include "backends/moves.h"
 #include "proxy/base/str.h"
 
 struct control;
@@ -30,13 +33,17 @@ struct err;
 
 /* After the first configuration, after each reload, and when control begins to
  * serve: what is kept for backends and users is in force again. Drains that
- * were under way go on as soon as all sessions are known. */
+ * were under way go on as soon as all sessions are known, and moves begin
+ * again then; before that nobody is let in. */
 void operator_restore(struct control *c);
 
 /* order: for DRAIN and MAINTENANCE; NULL: only no new users. */
 bool operator_set_state(struct control *c, struct str backend,
     enum backend_wish wish, const struct drain_order *order,
     struct err *err) __attribute__((warn_unused_result));
+
+/* A drain is done: its end needs no time to settle after a restart. */
+void operator_note_drained(struct control *c, struct str backend);
 
 /* weight -1: that of the configuration. */
 bool operator_set_weight(struct control *c, struct str backend, int weight,
@@ -50,5 +57,11 @@ bool operator_release(struct control *c, struct str user);
 
 bool operator_pin(struct control *c, struct str user, struct str backend,
     struct err *err) __attribute__((warn_unused_result));
+
+/* Pins the user to a backend, and moves the sessions that are at another one;
+ * done is told of that as moves.h has it. */
+bool operator_move(struct control *c, struct str user, struct str from,
+    struct str to, moves_done_fn *done, void *owner, struct err *err)
+    __attribute__((warn_unused_result));
 void operator_unpin(struct control *c, struct str user);
 #endif

@@ -147,8 +147,8 @@ static int decide_and_print(struct settings *settings,
 	struct tables *tables = tables_new(r.loop, resolve);
 	struct auth *auth = auth_new(r.loop);
 	struct geo *geo = geo_new(r.loop, on_geo_ready, &r);
-	struct moves *moves = moves_new(r.loop, place, &(struct moves_calls){
-	    0 }, NULL);
+	struct moves *moves = moves_new(r.loop, place, NULL,
+	    &(struct moves_calls){ 0 }, NULL);
 	struct decide *d = decide_new(&(struct decide_parts){ .loop = r.loop,
 	    .place = place, .farm = farm, .tables = tables, .auth = auth,
 	    .moves = moves, .geo = geo },

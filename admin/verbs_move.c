@@ -268,32 +268,30 @@ static json_t *outcome_of(struct str user, const char *outcome)
 	    "outcome", outcome);
 }
 
-/* Who waits for the end of a move; the call may go before. */
+/* Who waits for the end of a move may go before. */
 struct mover {
-	struct call *call;	/* NULL: it has gone */
-	bool is_ended;
+	struct moves *moves;
+	char *user;		/* NULL: is over */
 };
 
-static void mover_left(void *state)
+static void mover_free(void *state)
 {
 	struct mover *m = state;
 
-	m->call = NULL;
-	if (m->is_ended)
-		free(m);
+	if (m->user)
+		moves_leave(m->moves, str_from(m->user));
+	free(m->user);
+	free(m);
 }
 
 static void on_moved(void *owner, struct str user,
     enum moves_outcome outcome, const char *why)
 {
-	struct mover *m = owner;
-	struct call *c = m->call;
+	struct call *c = owner;
+	struct mover *m = c->state;
 
-	m->is_ended = true;
-	if (!c) {
-		free(m);
-		return;
-	}
+	free(m->user);
+	m->user = NULL;
 	if (outcome == MOVES_DONE) {
 		call_object(c, outcome_of(user, moves_outcome_word(outcome)));
 		call_done(c);
@@ -316,12 +314,35 @@ static bool may_take(struct call *c, struct str backend)
 	return b && backend_wish(b) == BACKEND_READY;
 }
 
+static void move(struct call *c, struct str user, struct str backend)
+{
+	struct control *ctl = c->control;
+	struct str from = place_user_backend(ctl->place, user);
+	struct err err;
+
+	if (moves_has(ctl->moves, user)) {
+		call_fail(c, "the user is on the way already");
+	} else if (from.n == 0 || str_eq(from, backend)) {
+		if (operator_pin(ctl, user, backend, &err))
+			tell(c, outcome_of(user, "moved"));
+		else
+			call_fail(c, "%s", err.text);
+	} else if (operator_move(ctl, user, from, backend, on_moved, c,
+	    &err)) {
+		struct mover *m = mem_alloc(sizeof *m);
+		m->moves = ctl->moves;
+		m->user = mem_str(user);
+		call_wait(c, m, mover_free);
+	} else {
+		call_fail(c, "%s", err.text);
+	}
+}
+
 void verb_move(struct call *c)
 {
 	struct str backend = call_value(c, "BACKEND"), user;
 	char room[USER_CANONICAL_MAX];
 	struct control *ctl = c->control;
-	struct err err;
 
 	if (!find_user(c, room, &user))
 		return;
@@ -332,23 +353,7 @@ void verb_move(struct call *c)
 	}
 	if (!verb_find_backend(c, backend) || !may_take(c, backend))
 		return;
-	struct str from = place_user_backend(ctl->place, user);
-	if (moves_has(ctl->moves, user)) {
-		call_fail(c, "the user is on the way already");
-		return;
-	}
-	if (!operator_pin(ctl, user, backend, &err)) {
-		call_fail(c, "%s", err.text);
-		return;
-	}
-	if (from.n == 0 || str_eq(from, backend)) {
-		tell(c, outcome_of(user, "moved"));
-		return;
-	}
-	struct mover *m = mem_alloc(sizeof *m);
-	m->call = c;
-	call_wait(c, m, mover_left);
-	must(moves_start(ctl->moves, user, from, backend, on_moved, m));
+	move(c, user, backend);
 }
 
 struct kicked {

@@ -415,7 +415,8 @@ void decide_go_on(struct decide *d, struct str user)
 	DL_FOREACH_SAFE2(all, dn, next, queue_next) {
 		DL_DELETE2(all, dn, queue_prev, queue_next);
 		DL_APPEND2(d->queue, dn, queue_prev, queue_next);
-		if (dn->queue.is_for_user && str_eq(dn->user, user))
+		if (dn->queue.is_for_user &&
+		    (user.n == 0 || str_eq(dn->user, user)))
 			decision_resume(dn);
 	}
 }

@@ -156,7 +156,7 @@ void decide_wake(struct decide *d, const struct backend *b);
 /* The backend has another weight. */
 void decide_weigh(struct decide *d, const struct backend *b);
 
-/* Logins of this user may go on (moves.h). */
+/* Logins of this user, or of all when it is empty, may go on (moves.h). */
 void decide_go_on(struct decide *d, struct str user);
 
 /* The worker is gone, and so are its questions and sessions. */

@@ -8,6 +8,7 @@
 
 #include "backends/conf.h"
 #include "backends/hook.h"
+#include "backends/keep.h"
 #include "backends/place.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
@@ -16,9 +17,10 @@
 #define uthash_fatal(msg) die("moves: %s", msg)
 #include <uthash.h>
 
-enum phase { BEFORE, ENDING, SETTLING, AFTER };
+enum phase { NOTED, BEFORE, ENDING, SETTLING, AFTER };
 
 static const char *const phase_words[] = {
+	[NOTED] = "noted",
 	[BEFORE] = "before",
 	[ENDING] = "ending",
 	[SETTLING] = "settling",
@@ -31,6 +33,9 @@ struct move {
 	struct settings *settings;	/* conf's */
 	const struct conf_moves *conf;
 	struct hook *hook;
+	struct keep_wait *wait;
+	bool is_kept;			/* as an order */
+	bool is_again;			/* since a restart */
 	ev_timer timer;			/* ENDING's limit, or SETTLING */
 	double began, since;
 	moves_done_fn *done;
@@ -52,11 +57,13 @@ struct moves_entry {
 struct moves {
 	struct ev_loop *loop;
 	const struct place *place;
+	struct keep *keep;
 	struct moves_calls calls;
 	void *owner;
 	struct settings *settings;
 	struct moves_entry *users;
 	size_t n_moves;
+	ev_timer settle;		/* everybody's; runs after a restart */
 };
 
 const char *moves_outcome_word(enum moves_outcome o)
@@ -121,6 +128,7 @@ static void move_free(struct moves_entry *e)
 	e->moves->n_moves--;
 	ev_timer_stop(e->moves->loop, &v->timer);
 	hook_cancel(&v->hook);
+	keep_cancel(&v->wait);
 	settings_unref(&v->settings);
 	free(v->from);
 	free(v->to);
@@ -155,9 +163,12 @@ static void move_end(struct moves_entry *e, enum moves_outcome outcome,
 	moves_done_fn *done = e->move->done;
 	void *owner = e->move->owner;
 
-	log_move(e, outcome, why);
-	move_free(e);
 	struct str user = entry_name(e);
+
+	log_move(e, outcome, why);
+	if (e->move->is_kept)
+		keep_drop(m->keep, KEEP_USER, user, MOVES_KEY);
+	move_free(e);
 	e->is_busy = true;
 	if (done)
 		done(owner, user, outcome, why);
@@ -245,20 +256,28 @@ static size_t look_there(const struct moves_entry *e, bool ends, bool now)
 	return t.n;
 }
 
-static void check_ended(struct moves_entry *e)
+static void settle(struct moves_entry *e)
 {
-	if (look_there(e, false, false) > 0)
-		return;
 	enter(e, SETTLING);
 	start_timer(e, e->move->conf->settle_ms);
+}
+
+static void check_ended(struct moves_entry *e)
+{
+	if (look_there(e, false, false) == 0)
+		settle(e);
 }
 
 static void begin_ending(struct moves_entry *e)
 {
 	enter(e, ENDING);
 	start_timer(e, e->move->conf->timeout_ms);
-	if (look_there(e, true, false) == 0)
-		settled(e);	/* nobody was there: nothing has to settle */
+	if (look_there(e, true, false) > 0)
+		return;
+	if (e->move->is_again)	/* they may have ended just now */
+		settle(e);
+	else			/* nobody was there */
+		settled(e);
 }
 
 static void on_before(void *owner, const char *why)
@@ -291,13 +310,33 @@ static void on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 	move_end(e, MOVES_STUCK, text);
 }
 
-bool moves_start(struct moves *m, struct str user, struct str from,
-    struct str to, moves_done_fn *done, void *owner)
+static void begin(struct moves_entry *e)
+{
+	enter(e, BEFORE);
+	if (*e->move->conf->hook)
+		start_hook(e, "before", on_before);
+	else
+		begin_ending(e);
+}
+
+/* What could not be kept is told by keep, and to who waits for its answer. */
+static void on_kept(void *owner, const char *why)
+{
+	struct moves_entry *e = owner;
+
+	(void)why;
+	e->move->wait = NULL;
+	begin(e);
+}
+
+/* NULL: the user is on the way already. */
+static struct moves_entry *move_new(struct moves *m, struct str user,
+    struct str from, struct str to)
 {
 	struct moves_entry *e = entry_get(m, user);
 
 	if (e->move)
-		return false;
+		return NULL;
 	struct move *v = mem_alloc(sizeof *v);
 	e->move = v;
 	m->n_moves++;
@@ -306,16 +345,69 @@ bool moves_start(struct moves *m, struct str user, struct str from,
 	v->settings = settings_ref(m->settings);
 	v->conf = conf_moves(m->settings);
 	v->began = ev_now(m->loop);
-	v->done = done;
-	v->owner = owner;
 	ev_init(&v->timer, on_timer);
 	v->timer.data = e;
-	enter(e, BEFORE);
-	if (*v->conf->hook)
-		start_hook(e, "before", on_before);
-	else
-		begin_ending(e);
+	enter(e, NOTED);
+	return e;
+}
+
+static void set_done(struct moves_entry *e, moves_done_fn *done, void *owner)
+{
+	e->move->done = done;
+	e->move->owner = owner;
+}
+
+bool moves_start(struct moves *m, struct str user, struct str from,
+    struct str to, moves_done_fn *done, void *owner)
+{
+	struct moves_entry *e = move_new(m, user, from, to);
+
+	if (!e)
+		return false;
+	set_done(e, done, owner);
+	begin(e);
 	return true;
+}
+
+bool moves_order(struct moves *m, struct str user, struct str from,
+    struct str to, moves_done_fn *done, void *owner, struct err *err)
+{
+	char kept[2 * KEEP_TEXT_MAX];
+
+	if (moves_has(m, user))
+		return err_set(err, "the user is on the way already");
+	int n = snprintf(kept, sizeof kept, "%.*s %.*s", STR_ARG(from),
+	    STR_ARG(to));
+	if (!keep_set(m->keep, KEEP_USER, user, MOVES_KEY,
+	    (struct str){ kept, (size_t)n }, err))
+		return false;
+	struct moves_entry *e = move_new(m, user, from, to);
+	set_done(e, done, owner);
+	e->move->is_kept = true;
+	e->move->wait = keep_wait(m->keep, on_kept, e);
+	return true;
+}
+
+bool moves_resume(struct moves *m, struct str user, struct str kept)
+{
+	struct str to, from = str_split(kept, ' ', &to);
+
+	if (from.n == 0 || to.n == 0)
+		return false;
+	struct moves_entry *e = move_new(m, user, from, to);
+	if (e) {
+		e->move->is_kept = e->move->is_again = true;
+		begin(e);
+	}
+	return true;
+}
+
+void moves_leave(struct moves *m, struct str user)
+{
+	struct moves_entry *e = entry_find(m, user);
+
+	if (e && e->move)
+		set_done(e, NULL, NULL);
 }
 
 void moves_session_ended(struct moves *m, struct str user)
@@ -372,11 +464,29 @@ enum moves_gate moves_gate(const struct moves *m, struct str user)
 {
 	const struct moves_entry *e = m->users ? entry_find(m, user) : NULL;
 
-	if (!e)
-		return MOVES_OPEN;
-	if (e->is_held && e->is_refused)
+	if (e && e->is_held && e->is_refused)
 		return MOVES_REFUSE;
-	return e->is_held || e->move ? MOVES_WAIT : MOVES_OPEN;
+	if (e && (e->is_held || e->move))
+		return MOVES_WAIT;
+	return ev_is_active(&m->settle) && place_n_user(m->place, user) == 0 ?
+	    MOVES_WAIT : MOVES_OPEN;
+}
+
+static void on_settled(struct ev_loop *loop, ev_timer *t, int revents)
+{
+	struct moves *m = t->data;
+
+	(void)loop;
+	(void)revents;
+	m->calls.go_on(m->owner, STR_NONE);
+}
+
+void moves_settle(struct moves *m)
+{
+	ev_timer_stop(m->loop, &m->settle);
+	ev_timer_set(&m->settle,
+	    (double)conf_moves(m->settings)->settle_ms / 1000, 0.);
+	ev_timer_start(m->loop, &m->settle);
 }
 
 struct str moves_pin(const struct moves *m, struct str user)
@@ -440,14 +550,17 @@ void moves_visit(const struct moves *m, moves_visit_fn *visit, void *arg)
 /* --- all of them ------------------------------------------------------------------ */
 
 struct moves *moves_new(struct ev_loop *loop, const struct place *place,
-    const struct moves_calls *calls, void *owner)
+    struct keep *keep, const struct moves_calls *calls, void *owner)
 {
 	struct moves *m = mem_alloc(sizeof *m);
 
 	m->loop = loop;
 	m->place = place;
+	m->keep = keep;
 	m->calls = *calls;
 	m->owner = owner;
+	ev_init(&m->settle, on_settled);
+	m->settle.data = m;
 	return m;
 }
 
@@ -474,6 +587,7 @@ void moves_free(struct moves **mp)
 		e->is_held = false;
 		entry_put(e);
 	}
+	ev_timer_stop(m->loop, &m->settle);
 	settings_unref(&m->settings);
 	free(m);
 }

@@ -14,6 +14,10 @@
  * move is given up, the user stays, and whoever ordered it may try again; or,
  * with a deadline, they are cut off then.
  *
+ * A move that an operator orders is kept before anybody is told of it, hooks
+ * and sessions, and until it is over: after a restart it is taken up again,
+ * from its beginning.
+ *
  * A held user's logins wait, or are refused, until the user is released: for
  * a mailbox that is being migrated. A pinned user's sessions go to one
  * backend, whatever routes and tables say.
@@ -22,9 +26,10 @@
  * Units    seconds of the loop's clock.
  * Errors   done is told: a hook that failed before the move stops it; one
  *          that fails behind it is only logged.
- * Owns     copies of all names; place is borrowed.
+ * Owns     copies of all names; place and keep are borrowed.
  * Thread   control's.
- * Not here where the user goes then: decide. What survives a restart: keep.
+ * Not here where the user goes then: decide. Which orders survive a restart,
+ *          and when they are in force again: admin/operator.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,8 +37,12 @@
 
 #include "proxy/base/str.h"
 
+#define MOVES_KEY "move"	/* in keep, of a user: "FROM TO" */
+
 struct conf_moves;
+struct err;
 struct ev_loop;
+struct keep;
 struct moves;
 struct place;
 struct settings;
@@ -42,14 +51,15 @@ struct moves_calls {
 	/* The session is to end: at its next safe point, or now. */
 	void (*end)(void *owner, uint64_t worker, uint64_t session,
 	    bool now);
-	/* Logins of this user may go on. */
+	/* Logins of this user may go on; empty: of all users. */
 	void (*go_on)(void *owner, struct str user);
 };
 
+/* keep: NULL where nobody orders moves. */
 struct moves *moves_new(struct ev_loop *loop, const struct place *place,
-    const struct moves_calls *calls, void *owner);
+    struct keep *keep, const struct moves_calls *calls, void *owner);
 
-/* Ends all moves, without calling anybody. */
+/* Ends all moves, without calling anybody; what is kept stays so. */
 void moves_free(struct moves **m);
 
 /* Takes a reference. Moves under way keep what they began with. */
@@ -74,6 +84,10 @@ void moves_session_ended(struct moves *m, struct str user);
 /* Sessions of many users have ended. */
 void moves_recheck(struct moves *m);
 
+/* Anybody's sessions may have been ended a moment ago, by a control before
+ * this one: logins of users who have none wait until that has settled. */
+void moves_settle(struct moves *m);
+
 /* --- moves --------------------------------------------------------------------- */
 
 enum moves_outcome {
@@ -92,6 +106,18 @@ typedef void moves_done_fn(void *owner, struct str user,
  * done may be NULL. False: the user is on the way already. */
 bool moves_start(struct moves *m, struct str user, struct str from,
     struct str to, moves_done_fn *done, void *owner);
+
+/* The same as an order, which is kept first. False with err: it cannot be. */
+bool moves_order(struct moves *m, struct str user, struct str from,
+    struct str to, moves_done_fn *done, void *owner, struct err *err)
+    __attribute__((warn_unused_result));
+
+/* An order that was not over when control ended, as it was kept. Whoever is
+ * on the way already goes on so. False: that is no order. */
+bool moves_resume(struct moves *m, struct str user, struct str kept);
+
+/* Nobody is told any more when the user's move is over. */
+void moves_leave(struct moves *m, struct str user);
 
 /* What of these moves has not ended is cut off now. from empty: all. */
 void moves_cut(struct moves *m, struct str from);
@@ -116,7 +142,7 @@ struct moves_user {
 	struct str user, pin;
 	bool is_held, is_refused, is_moving;
 	struct str from, to;	/* of a move */
-	const char *phase;	/* "before" "ending" "settling" "after" */
+	const char *phase;	/* "noted" "before" "ending" "settling" "after" */
 	double since;		/* of the phase, loop's time */
 };
 

@@ -99,7 +99,7 @@ static void bench_decide(unsigned n_backends)
 	struct place *place = place_new();
 	struct tables *tables = tables_new(loop, NULL);
 	struct auth *auth = auth_new(loop);
-	struct moves *moves = moves_new(loop, place, &(struct moves_calls){
+	struct moves *moves = moves_new(loop, place, NULL, &(struct moves_calls){
 	    0 }, NULL);
 	struct decide *d = decide_new(&(struct decide_parts){ .loop = loop,
 	    .place = place, .farm = farm, .tables = tables, .auth = auth,

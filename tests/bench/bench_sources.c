@@ -228,7 +228,7 @@ static void bench(const char *what, const char *section, unsigned questions)
 	    NULL);
 	struct farm *farm = farm_new(resolve);
 	struct place *place = place_new();
-	struct moves *moves = moves_new(loop, place, &(struct moves_calls){
+	struct moves *moves = moves_new(loop, place, NULL, &(struct moves_calls){
 	    0 }, NULL);
 	struct tables *tables = tables_new(loop, NULL);
 	struct auth *auth = auth_new(loop);

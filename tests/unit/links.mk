@@ -43,7 +43,8 @@ test_login_wire := $(LOGIN)
 DECIDE := backends/decide.c backends/decide_stages.c \
 	backends/decide_balance.c backends/plan.c backends/auth.c \
 	backends/latency.c \
-	backends/moves.c backends/hook.c backends/table.c \
+	backends/moves.c backends/hook.c backends/keep.c \
+	backends/keep_file.c backends/table.c \
 	backends/table_cache.c backends/table_value.c backends/farm.c \
 	backends/condition.c backends/bucket.c backends/balance.c \
 	backends/route.c backends/region.c backends/geo.c backends/place.c \
@@ -86,7 +87,7 @@ TABLE_FILE := $(TABLE) backends/table_file.c backends/table_map.c \
 	backends/fileload.c backends/filewatch.c backends/textfile.c
 test_table_file := $(TABLE_FILE)
 test_moves := backends/moves.c backends/drain.c backends/hook.c \
-	backends/place.c $(CONF)
+	backends/keep.c backends/keep_file.c backends/place.c $(CONF)
 test_request := admin/request.c
 test_render := admin/render.c
 test_keep := backends/keep.c backends/keep_file.c

@@ -217,7 +217,7 @@ static int setup(void **state)
 	t.place = place_new();
 	t.tables = tables_new(t.loop, t.resolve);
 	t.auth = auth_new(t.loop);
-	t.moves = moves_new(t.loop, t.place, &(struct moves_calls){
+	t.moves = moves_new(t.loop, t.place, NULL, &(struct moves_calls){
 	    .end = on_move_end, .go_on = on_go_on }, NULL);
 	t.decide = decide_new(&(struct decide_parts){ .loop = t.loop,
 	    .place = t.place, .farm = t.farm, .tables = t.tables,

@@ -166,7 +166,8 @@ static int setup(void **state)
 	t.parts.place = place_new();
 	t.parts.tables = tables_new(t.loop, NULL);
 	t.parts.auth = auth_new(t.loop);
-	t.parts.moves = moves_new(t.loop, t.parts.place, &no_moves, NULL);
+	t.parts.moves = moves_new(t.loop, t.parts.place, NULL,
+	    &no_moves, NULL);
 	t.decide = decide_new(&t.parts, &calls, NULL);
 	decide_go(t.decide);
 	configure(TEXT("", "route { pool = one }\n"));

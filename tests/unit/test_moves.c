@@ -14,6 +14,7 @@
 #include "admin/conf.h"
 #include "backends/conf.h"
 #include "backends/drain.h"
+#include "backends/keep.h"
 #include "backends/moves.h"
 #include "backends/place.h"
 #include "proxy/base/err.h"
@@ -22,6 +23,7 @@
 static struct {
 	struct ev_loop *loop;
 	struct place *place;
+	struct keep *keep;
 	struct moves *moves;
 	struct drains *drains;
 	unsigned n_ends, n_cut, n_went_on, n_done, n_drained;
@@ -80,18 +82,31 @@ static void configure(const char *moves)
 	settings_unref(&s);
 }
 
-static int setup(void **state)
+static void begin(void)
 {
 	static const struct moves_calls calls = { on_end, on_go_on };
 
+	t.keep = keep_new(t.loop);
+	t.moves = moves_new(t.loop, t.place, t.keep, &calls, NULL);
+	t.drains = drains_new(t.loop, t.place, t.moves, on_drained, NULL);
+	configure("settle = 20ms");
+}
+
+static void end(void)
+{
+	drains_free(&t.drains);
+	moves_free(&t.moves);
+	keep_free(&t.keep);
+}
+
+static int setup(void **state)
+{
 	(void)state;
 	memset(&t, 0, sizeof t);
 	log_set_form(LOG_FORMAT_LOGFMT, LOG_LINE_ERROR);
 	t.loop = ev_loop_new(EVFLAG_NOENV);
 	t.place = place_new();
-	t.moves = moves_new(t.loop, t.place, &calls, NULL);
-	t.drains = drains_new(t.loop, t.place, t.moves, on_drained, NULL);
-	configure("settle = 20ms");
+	begin();
 	snprintf(t.dir, sizeof t.dir, "/tmp/test_moves.XXXXXX");
 	assert_non_null(mkdtemp(t.dir));
 	return 0;
@@ -102,8 +117,7 @@ static int teardown(void **state)
 	char command[128];
 
 	(void)state;
-	drains_free(&t.drains);
-	moves_free(&t.moves);
+	end();
 	place_free(&t.place);
 	ev_loop_destroy(t.loop);
 	snprintf(command, sizeof command, "rm -r '%s'", t.dir);
@@ -325,6 +339,141 @@ static void test_moves_holds_a_user(void **state)
 	assert_string_equal(text, "");
 }
 
+/* --- over a restart ------------------------------------------------------------- */
+
+static void open_keep(void)
+{
+	struct err err;
+	char path[128];
+
+	snprintf(path, sizeof path, "%s/state", t.dir);
+	if (!keep_open(t.keep, path, &err))
+		fail_msg("%s", err.text);
+}
+
+/* Control dies, and another one takes up what it finds. */
+static void restart(void)
+{
+	end();
+	begin();
+	open_keep();
+}
+
+static struct str kept_of_jan(void)
+{
+	return keep_get(t.keep, KEEP_USER, STR(JAN), MOVES_KEY);
+}
+
+static void order(void)
+{
+	struct err err;
+
+	if (!moves_order(t.moves, STR(JAN), STR("m1"), STR("m2"), on_done,
+	    NULL, &err))
+		fail_msg("%s", err.text);
+}
+
+static void run_until(const unsigned *counter, unsigned n)
+{
+	while (*counter < n)
+		ev_run(t.loop, EVRUN_ONCE);
+}
+
+static void test_moves_takes_an_order_up_again(void **state)
+{
+	struct err err;
+
+	(void)state;
+	open_keep();
+	take(1, JAN, "m1");
+	order();
+	assert_false(moves_order(t.moves, STR(JAN), STR("m1"), STR("m2"),
+	    on_done, NULL, &err));
+	assert_string_equal(err.text, "the user is on the way already");
+	/* nobody leaves before it is on the disk, nor is let in */
+	assert_int_equal(t.n_ends, 0);
+	assert_int_equal(moves_gate(t.moves, STR(JAN)), MOVES_WAIT);
+	run_until(&t.n_ends, 1);
+	restart();
+	assert_true(str_eq(kept_of_jan(), STR("m1 m2")));
+	assert_true(moves_resume(t.moves, STR(JAN), kept_of_jan()));
+	assert_true(moves_resume(t.moves, STR(JAN), kept_of_jan()));
+	assert_int_equal(moves_n(t.moves), 1);
+	assert_int_equal(moves_gate(t.moves, STR(JAN)), MOVES_WAIT);
+	assert_int_equal(t.n_ends, 2);		/* it is told again */
+	gone(1, JAN);
+	run_until(&t.n_went_on, 1);
+	assert_int_equal(t.n_done, 0);		/* who asked has gone */
+	assert_null(kept_of_jan().p);
+	restart();
+	assert_null(kept_of_jan().p);
+}
+
+/* The last session may have ended when nobody looked. */
+static void test_moves_settles_after_a_restart(void **state)
+{
+	char script[128], line[200];
+
+	(void)state;
+	open_keep();
+	order();
+	restart();
+	snprintf(script, sizeof script, "echo \"$*\" >>%s/called", t.dir);
+	snprintf(line, sizeof line, "settle = 30ms  hook = \"%s\"",
+	    make_hook(script));
+	configure(line);
+	assert_true(moves_resume(t.moves, STR(JAN), kept_of_jan()));
+	double began = ev_time();
+	run_until(&t.n_went_on, 1);
+	assert_true(ev_time() - began >= 0.025);
+	snprintf(script, sizeof script, "%s/called", t.dir);
+	FILE *f = fopen(script, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(line, sizeof line, f));
+	assert_string_equal(line, "before " JAN " m1 m2\n");
+	assert_non_null(fgets(line, sizeof line, f));
+	assert_string_equal(line, "after " JAN " m1 m2\n");
+	fclose(f);
+}
+
+static void test_moves_resumes_only_orders(void **state)
+{
+	static const char *const rows[] = { "", "m1", " m2", "m1 " };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		assert_false(moves_resume(t.moves, STR(JAN),
+		    str_from(rows[i])));
+	assert_int_equal(moves_n(t.moves), 0);
+}
+
+static void test_moves_tells_nobody_who_has_left(void **state)
+{
+	(void)state;
+	order();
+	moves_leave(t.moves, STR(JAN));
+	moves_leave(t.moves, STR("eva@example.org"));
+	run_until(&t.n_went_on, 1);
+	assert_int_equal(t.n_done, 0);
+	assert_null(kept_of_jan().p);
+}
+
+/* Whoever has a session somewhere was not sent away. */
+static void test_moves_lets_all_settle(void **state)
+{
+	(void)state;
+	take(1, "eva@example.org", "m1");
+	moves_settle(t.moves);
+	assert_int_equal(moves_gate(t.moves, STR(JAN)), MOVES_WAIT);
+	assert_int_equal(moves_gate(t.moves, STR("eva@example.org")),
+	    MOVES_OPEN);
+	double began = ev_time();
+	run_until(&t.n_went_on, 1);
+	assert_string_equal(t.went_on, "");
+	assert_true(ev_time() - began >= 0.015);
+	assert_int_equal(moves_gate(t.moves, STR(JAN)), MOVES_OPEN);
+}
+
 /* --- drains ------------------------------------------------------------------------ */
 
 #define USERS 30
@@ -483,6 +632,11 @@ int main(void)
 		TEST(test_moves_stops_when_the_hook_fails),
 		TEST(test_moves_is_freed_at_any_time),
 		TEST(test_moves_holds_a_user),
+		TEST(test_moves_takes_an_order_up_again),
+		TEST(test_moves_settles_after_a_restart),
+		TEST(test_moves_resumes_only_orders),
+		TEST(test_moves_tells_nobody_who_has_left),
+		TEST(test_moves_lets_all_settle),
 		TEST(test_drain_moves_everybody),
 		TEST(test_drain_begins_again),
 		TEST(test_drain_rate_is_told),
