@@ -51,8 +51,10 @@ static char *cell_text(const json_t *v)
 		return mem_strdup("yes");
 	case JSON_FALSE:
 		return mem_strdup("no");
-	case JSON_NULL:
 	case JSON_OBJECT:
+		v = json_object_get(v, "summary");
+		return v ? cell_text(v) : mem_strdup("-");
+	case JSON_NULL:
 		return mem_strdup("-");
 	case JSON_ARRAY:
 		break;

@@ -17,6 +17,7 @@
  *	              objects become tables behind them
  *	a list        of objects with the same members: a table; an array
  *	events        an object each, as they happen: a line each
+ *	              an object in a cell is shown by its member summary
  *
  * A list may be long and is written in pieces: render_flush() lays out the
  * rows so far, the columns being as wide as these need.

@@ -147,6 +147,26 @@ static json_t *addresses_of(const struct backend *b)
 	return all;
 }
 
+static json_t *drain_of(const struct control *c, struct str backend)
+{
+	json_t *progress = verb_drain_progress(c, backend);
+	char text[80];
+
+	if (json_is_null(progress))
+		return progress;
+	json_int_t moved = json_integer_value(json_object_get(progress,
+	    "moved"));
+	if (json_is_true(json_object_get(progress, "done")))
+		snprintf(text, sizeof text, "done, %lld moved",
+		    (long long)moved);
+	else
+		snprintf(text, sizeof text, "%lld moved, %lld left",
+		    (long long)moved, (long long)json_integer_value(
+		    json_object_get(progress, "users_left")));
+	json_object_set_new(progress, "summary", json_string(text));
+	return progress;
+}
+
 /* A row. */
 static json_t *backend_row(const struct control *c, const struct backend *b)
 {
@@ -166,7 +186,7 @@ static json_t *backend_row(const struct control *c, const struct backend *b)
 	    "weight", (int)backend_base_weight(b),
 	    "sessions", (json_int_t)place_n_backend(c->place, name),
 	    "users", (json_int_t)place_n_backend_users(c->place, name),
-	    "drain", verb_drain_progress(c, name),
+	    "drain", drain_of(c, name),
 	    "capabilities", render_string(backend_capabilities(b)));
 }
 

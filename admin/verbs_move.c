@@ -3,6 +3,7 @@
 /* Maintenance: backends that are emptied, users who are moved or held. */
 #include "admin/verbs.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "admin/call.h"
@@ -95,6 +96,7 @@ struct watch {
 	struct call *call;
 	ev_timer timer;
 	char *backend;
+	json_t *told;			/* the last event; NULL: none yet */
 };
 
 static void watch_free(void *state)
@@ -102,8 +104,32 @@ static void watch_free(void *state)
 	struct watch *w = state;
 
 	ev_timer_stop(w->call->loop, &w->timer);
+	json_decref(w->told);
 	free(w->backend);
 	free(w);
+}
+
+/* Only the time may be another one. */
+static bool is_told(const struct watch *w, json_t *progress)
+{
+	if (!w->told)
+		return false;
+	json_object_set(w->told, "seconds", json_object_get(progress,
+	    "seconds"));
+	return json_equal(w->told, progress);
+}
+
+static void show_progress(struct watch *w)
+{
+	json_t *progress = verb_drain_progress(w->call->control,
+	    str_from(w->backend));
+
+	if (!is_told(w, progress)) {
+		json_decref(w->told);
+		w->told = json_deep_copy(progress);
+		call_event(w->call, json_incref(progress));
+	}
+	json_decref(progress);
 }
 
 static void on_watch(struct ev_loop *loop, ev_timer *t, int revents)
@@ -121,8 +147,7 @@ static void on_watch(struct ev_loop *loop, ev_timer *t, int revents)
 		return;
 	}
 	if (s.is_done || !call_is_full(c))
-		call_event(c, verb_drain_progress(c->control,
-		    str_from(w->backend)));
+		show_progress(w);
 	if (s.is_done)
 		call_done(c);
 }
@@ -268,6 +293,16 @@ static json_t *outcome_of(struct str user, const char *outcome)
 	    "outcome", outcome);
 }
 
+static json_t *pinned(struct str user, struct str backend, bool is_there)
+{
+	char text[KEEP_TEXT_MAX + 80];
+
+	snprintf(text, sizeof text, is_there ?
+	    "is at %.*s already, and pinned to it" :
+	    "is pinned to %.*s; no session had to move", STR_ARG(backend));
+	return outcome_of(user, text);
+}
+
 /* Who waits for the end of a move may go before. */
 struct mover {
 	struct moves *moves;
@@ -324,7 +359,7 @@ static void move(struct call *c, struct str user, struct str backend)
 		call_fail(c, "the user is on the way already");
 	} else if (from.n == 0 || str_eq(from, backend)) {
 		if (operator_pin(ctl, user, backend, &err))
-			tell(c, outcome_of(user, "moved"));
+			tell(c, pinned(user, backend, from.n > 0));
 		else
 			call_fail(c, "%s", err.text);
 	} else if (operator_move(ctl, user, from, backend, on_moved, c,

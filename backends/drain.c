@@ -22,6 +22,8 @@
 struct stuck {
 	UT_hash_handle hh;	/* the longest stuck first */
 	double again_at;
+	char *why;		/* "user: why" */
+	size_t n_user;
 	char user[];
 };
 
@@ -36,7 +38,6 @@ struct drain {
 	size_t n_moving;
 	uint64_t n_moved, n_stuck, n_failed;
 	struct stuck *stuck;
-	char why[160];
 	ev_timer step;
 };
 
@@ -80,6 +81,7 @@ static bool visit(void *arg, const struct place_session *s)
 static void forget_stuck(struct drain *n, struct stuck *s)
 {
 	HASH_DELETE(hh, n->stuck, s);
+	free(s->why);
 	free(s);
 }
 
@@ -91,9 +93,10 @@ static void note_stuck(struct drain *n, struct str user, const char *why)
 		forget_stuck(n, s);
 	s = mem_alloc(sizeof *s + user.n + 1);
 	memcpy(s->user, user.p, user.n);
+	s->n_user = user.n;
+	s->why = mem_printf("%.*s: %s", STR_ARG(user), why);
 	s->again_at = ev_now(n->drains->loop) + DRAIN_AGAIN_S;
 	HASH_ADD_KEYPTR(hh, n->stuck, s->user, user.n, s);
-	snprintf(n->why, sizeof n->why, "%.*s: %s", STR_ARG(user), why);
 }
 
 static void on_moved(void *owner, struct str user,
@@ -285,6 +288,18 @@ bool drain_stop(struct drains *d, struct str backend)
 
 /* --- for others to see ------------------------------------------------------------- */
 
+static const char *last_why(const struct drain *n)
+{
+	const char *why = "";
+
+	for (const struct stuck *s = n->stuck; s; s = s->hh.next)
+		if (str_eq(place_user_backend(n->drains->place,
+		    (struct str){ s->user, s->n_user }),
+		    str_from(n->backend)))
+			why = s->why;
+	return why;
+}
+
 static void drain_status(const struct drain *n, struct drain_status *out)
 {
 	const struct place *place = n->drains->place;
@@ -296,7 +311,7 @@ static void drain_status(const struct drain *n, struct drain_status *out)
 		.n_users = place_n_backend_users(place, backend),
 		.n_moving = n->n_moving, .n_moved = n->n_moved,
 		.n_stuck = n->n_stuck, .n_failed = n->n_failed,
-		.why = n->why, .began = n->began, .ended = n->ended };
+		.why = last_why(n), .began = n->began, .ended = n->ended };
 }
 
 bool drain_find(const struct drains *d, struct str backend,

@@ -49,7 +49,8 @@ struct drain_status {
 	size_t n_sessions, n_users;	/* left */
 	size_t n_moving;
 	uint64_t n_moved, n_stuck, n_failed;	/* so far; stuck: each try */
-	const char *why;	/* the last that did not move; "" */
+	const char *why;	/* the last that did not move and is there
+				 * still; "" */
 	double began, ended;
 };
 

@@ -305,8 +305,9 @@ static void on_timer(struct ev_loop *loop, ev_timer *t, int revents)
 		settled(e);
 		return;
 	}
-	snprintf(text, sizeof text, "%zu sessions are busy",
-	    look_there(e, false, false));
+	size_t n = look_there(e, false, false);
+	snprintf(text, sizeof text, "%zu session%s busy", n,
+	    n == 1 ? " is" : "s are");
 	move_end(e, MOVES_STUCK, text);
 }
 

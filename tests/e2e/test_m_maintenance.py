@@ -232,3 +232,40 @@ def test_the_end_of_the_proxy_in_the_middle_of_a_drain(w, new_user):
     assert not any("signal" in line for line in w.lines(event="child_end"))
     line, = w.lines(event="move", user=user)
     assert line["outcome"] == "stopped"
+
+
+def test_watch_tells_what_is_new(w, new_user):
+    """A line a step; not the same one as long as one is busy."""
+    (user, busy), = users_of(w, new_user, "d1", 1).items()
+    busy.send("x APPEND INBOX {30}\r\n")
+    assert busy.line().startswith("+")
+    done = weirctl(w, "drain", "d1", "--deadline", "2s", "--watch")
+    assert done.returncode == 0, done.stderr
+    lines = [line.partition("  seconds ")[0]
+             for line in done.stdout.splitlines()]
+    assert lines[0].startswith("done no") and len(lines) <= 4, lines
+    assert all(a != b for a, b in zip(lines, lines[1:])), lines
+    assert lines[-1].startswith("done yes") and "moved 1" in lines[-1]
+
+
+def test_backends_shows_how_far_a_drain_is(w, new_user):
+    (_, idle), (_, busy) = users_of(w, new_user, "d1", 2).items()
+    busy.send("x APPEND INBOX {30}\r\n")
+    assert busy.line().startswith("+")
+    ask(w, "drain", "d1")
+    assert idle.line().startswith("* BYE [UNAVAILABLE]")
+    wait_until(lambda: "1 moved, 1 left" in weirctl(w, "backends").stdout,
+               lambda: weirctl(w, "backends").stdout)
+    busy.close()
+    wait_until(lambda: "done, 2 moved" in weirctl(w, "backends").stdout,
+               lambda: weirctl(w, "backends").stdout)
+
+
+def test_move_of_who_is_not_elsewhere(w, new_user):
+    user = new_user()
+    assert ask(w, "move", user, "d2")["outcome"] == \
+        "is pinned to d2; no session had to move"
+    with login(w, user):
+        assert ask(w, "move", user, "d2")["outcome"] == \
+            "is at d2 already, and pinned to it"
+        assert ask(w, "move", user, "d1")["outcome"] == "moved"

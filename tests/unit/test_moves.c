@@ -195,7 +195,7 @@ static void test_moves_gives_up_when_sessions_are_busy(void **state)
 	while (!t.n_done)
 		ev_run(t.loop, EVRUN_ONCE);
 	assert_int_equal(t.outcome, MOVES_STUCK);
-	assert_string_equal(t.why, "1 sessions are busy");
+	assert_string_equal(t.why, "1 session is busy");
 	assert_int_equal(t.n_went_on, 1);
 	assert_int_equal(t.n_cut, 0);
 	take(2, JAN, "m1");
@@ -612,13 +612,37 @@ static void test_drain_tells_who_is_stuck(void **state)
 			gone(2, "eva@example.org");
 		assert_true(drain_find(t.drains, STR("m1"), &s));
 	} while (!s.n_stuck);
-	assert_string_equal(s.why, JAN ": 1 sessions are busy");
+	assert_string_equal(s.why, JAN ": 1 session is busy");
 	assert_int_equal(s.n_moved, 1);
 	assert_int_equal(s.n_users, 1);
 	assert_false(s.is_done);
 	/* ready again: the user may log in where they are */
 	assert_true(drain_stop(t.drains, STR("m1")));
 	assert_int_equal(moves_gate(t.moves, STR(JAN)), MOVES_OPEN);
+}
+
+/* Nor when they have left on their own. */
+static void test_drain_tells_nobody_who_has_left(void **state)
+{
+	struct drain_status s;
+
+	(void)state;
+	configure("settle = 0  timeout = 1s");
+	take(1, JAN, "m1");
+	take(2, JAN, "m1");
+	take(3, "eva@example.org", "m1");
+	drain_start(t.drains, STR("m1"), &(struct drain_order){ 0 });
+	do {
+		ev_run(t.loop, EVRUN_ONCE);
+		assert_true(drain_find(t.drains, STR("m1"), &s));
+	} while (s.n_stuck < 2);
+	gone(3, "eva@example.org");
+	assert_true(drain_find(t.drains, STR("m1"), &s));
+	assert_string_equal(s.why, JAN ": 2 sessions are busy");
+	gone(1, JAN);
+	gone(2, JAN);
+	assert_true(drain_find(t.drains, STR("m1"), &s));
+	assert_string_equal(s.why, "");
 }
 
 int main(void)
@@ -643,6 +667,7 @@ int main(void)
 		TEST(test_drain_keeps_to_the_rate),
 		TEST(test_drain_cuts_what_is_left_at_the_deadline),
 		TEST(test_drain_tells_who_is_stuck),
+		TEST(test_drain_tells_nobody_who_has_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

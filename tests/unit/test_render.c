@@ -93,6 +93,21 @@ static void test_render_empty_list(void **state)
 	check(&s, "USER  N SESSIONS\n");
 }
 
+static void test_render_object_in_a_cell(void **state)
+{
+	struct sheet s;
+
+	(void)state;
+	begin(&s, false);
+	render_list(&s.render, "name drain");
+	render_row(&s.render, json_pack("{s:s, s:{s:b, s:s}}", "name", "m1",
+	    "drain", "done", 0, "summary", "3 left"));
+	render_row(&s.render, json_pack("{s:s, s:{s:b}}", "name", "m2",
+	    "drain", "done", 1));
+	render_end(&s.render);
+	check(&s, "NAME  DRAIN\nm1    3 left\nm2    -\n");
+}
+
 static json_t *thing(void)
 {
 	return json_pack("{s:s, s:b, s:n, s:[s,s], s:[], s:f, s:[o,o]}",
@@ -174,6 +189,7 @@ int main(void)
 		cmocka_unit_test(test_render_list_as_json),
 		cmocka_unit_test(test_render_empty_list),
 		cmocka_unit_test(test_render_object),
+		cmocka_unit_test(test_render_object_in_a_cell),
 		cmocka_unit_test(test_render_events),
 		cmocka_unit_test(test_render_strings),
 		cmocka_unit_test(test_render_time),
