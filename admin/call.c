@@ -51,13 +51,14 @@ void call_has_room(struct call *c)
 /* --- life -------------------------------------------------------------------- */
 
 struct call *call_new(struct control *control, struct ev_loop *loop,
-    struct buf *out, call_news_fn *on_news, void *owner)
+    const char *who, struct buf *out, call_news_fn *on_news, void *owner)
 {
 	struct call *c = mem_alloc(sizeof *c);
 
 	c->control = control;
 	c->loop = loop;
 	c->out = out;
+	snprintf(c->who, sizeof c->who, "%s", who);
 	c->on_news = on_news;
 	c->owner = owner;
 	ev_timer_init(&c->turn, on_turn, 0., 0.);

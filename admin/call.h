@@ -58,6 +58,7 @@ struct call {
 	struct request request;
 	struct render render;
 	struct buf *out;
+	char who[32];			/* asks: "uid 0" */
 	call_news_fn *on_news;
 	void *owner;
 	ev_timer turn;
@@ -73,7 +74,7 @@ struct call {
 
 /* on_news: there is more in out, or the call is over. */
 struct call *call_new(struct control *control, struct ev_loop *loop,
-    struct buf *out, call_news_fn *on_news, void *owner);
+    const char *who, struct buf *out, call_news_fn *on_news, void *owner);
 
 /* Ends it, if need be. NULL is legal. */
 void call_free(struct call **c);

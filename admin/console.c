@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <ev.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -121,8 +122,10 @@ static void on_news(void *owner)
 static void begin(struct client *cl, struct str line)
 {
 	struct console *c = cl->console;
+	char who[32];
 
-	cl->call = call_new(c->control, c->loop, &cl->out, on_news, cl);
+	snprintf(who, sizeof who, "uid %lld", (long long)cl->who.uid);
+	cl->call = call_new(c->control, c->loop, who, &cl->out, on_news, cl);
 	call_begin(cl->call, line);
 }
 

@@ -6,24 +6,21 @@
 #include <stdlib.h>
 
 #include "admin/control_parts.h"
+#include "backends/change.h"
 #include "backends/decide.h"
 #include "backends/drain.h"
 #include "backends/keep.h"
 #include "backends/moves.h"
+#include "backends/place.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 
 #define KEY_STATE  "state"
 #define KEY_DRAIN  "drain"
 #define KEY_WEIGHT "weight"
+#define SINCE      "-since"	/* behind these two: Unix time */
 #define KEY_HOLD   "hold"
 #define KEY_PIN    "pin"
-
-static const char *const wish_words[] = {
-	[BACKEND_READY] = "ready",
-	[BACKEND_DRAIN] = "drain",
-	[BACKEND_MAINTENANCE] = "maintenance",
-};
 
 #define DONE " done"
 
@@ -77,20 +74,63 @@ static bool keep_backend(struct control *c, struct str backend,
 	return true;
 }
 
-bool operator_set_state(struct control *c, struct str backend,
+/* Without a record: since the proxy's start, as far as anybody knows. */
+static double since(const struct control *c, struct str backend,
+    const char *key_since)
+{
+	struct str kept = keep_get(c->keep, KEEP_BACKEND, backend, key_since);
+
+	return kept.p ? strtod(kept.p, NULL) : (double)c->parent_started_s;
+}
+
+/* False with err: it could not be kept. */
+static bool tell_change(struct control *c, const char *key_since,
+    const char *who, struct change *change, struct err *err)
+{
+	double now = ev_now(c->loop);
+	char why[80], text[32];
+
+	if (strcmp(change->from, change->to) == 0)
+		return true;
+	change->after_s = now - since(c, change->backend, key_since);
+	snprintf(text, sizeof text, "%.3f", now);
+	if (!keep_backend(c, change->backend, key_since, text, err))
+		return false;
+	snprintf(why, sizeof why, "order of %s", who);
+	change->why = why;
+	change->n_sessions = place_n_backend(c->place, change->backend);
+	change_log(change);
+	return true;
+}
+
+static bool keep_state(struct control *c, struct str backend,
     enum backend_wish wish, const struct drain_order *order, struct err *err)
 {
-	struct backend *b = farm_find(c->farm, backend);
 	char text[128];
 
 	if (order)
 		write_order(c, backend, order, text, sizeof text);
-	if (!keep_backend(c, backend, KEY_STATE, wish == BACKEND_READY ?
-	    NULL : wish_words[wish], err) ||
-	    !keep_backend(c, backend, KEY_DRAIN, order ? text : NULL, err))
+	return keep_backend(c, backend, KEY_STATE, wish == BACKEND_READY ?
+	    NULL : backend_wish_word(wish), err) &&
+	    keep_backend(c, backend, KEY_DRAIN, order ? text : NULL, err);
+}
+
+bool operator_set_state(struct control *c, struct str backend,
+    enum backend_wish wish, const struct drain_order *order, const char *who,
+    struct err *err)
+{
+	struct backend *b = farm_find(c->farm, backend);
+	struct change change = { .backend = backend,
+		.to = backend_wish_word(wish) };
+
+	if (!keep_state(c, backend, wish, order, err))
 		return false;
-	if (b)
+	if (b) {
+		change.from = backend_wish_word(backend_wish(b));
+		if (!tell_change(c, KEY_STATE SINCE, who, &change, err))
+			return false;
 		backend_set_wish(b, wish);
+	}
 	if (wish == BACKEND_MAINTENANCE)
 		control_leave_backend(c, backend);
 	drain_stop(c->drains, backend);
@@ -116,20 +156,24 @@ void operator_note_drained(struct control *c, struct str backend)
 }
 
 bool operator_set_weight(struct control *c, struct str backend, int weight,
-    struct err *err)
+    const char *who, struct err *err)
 {
 	struct backend *b = farm_find(c->farm, backend);
-	char text[16];
+	char from[16], to[16];
+	struct change change = { .event = "backend_weight",
+		.backend = backend, .from = from, .to = to };
 
-	snprintf(text, sizeof text, "%d", weight);
-	if (!keep_backend(c, backend, KEY_WEIGHT, weight < 0 ? NULL : text,
+	snprintf(to, sizeof to, "%d", weight);
+	if (!keep_backend(c, backend, KEY_WEIGHT, weight < 0 ? NULL : to,
 	    err))
 		return false;
-	if (b) {
-		backend_set_weight(b, weight);
-		decide_weigh(c->decide, b);
-	}
-	return true;
+	if (!b)
+		return true;
+	snprintf(from, sizeof from, "%u", backend_base_weight(b));
+	backend_set_weight(b, weight);
+	snprintf(to, sizeof to, "%u", backend_base_weight(b));
+	decide_weigh(c->decide, b);
+	return tell_change(c, KEY_WEIGHT SINCE, who, &change, err);
 }
 
 /* --- users ------------------------------------------------------------------------ */
@@ -192,11 +236,10 @@ static void complain(struct str name, const char *key, struct str value)
 
 static bool find_wish(struct str word, enum backend_wish *out)
 {
-	for (unsigned i = 0; i < sizeof wish_words / sizeof *wish_words; i++) {
-		if (!str_eq(word, str_from(wish_words[i])))
-			continue;
+	for (unsigned i = BACKEND_READY; i <= BACKEND_MAINTENANCE; i++) {
 		*out = (enum backend_wish)i;
-		return true;
+		if (str_eq(word, str_from(backend_wish_word(*out))))
+			return true;
 	}
 	return false;
 }
@@ -214,9 +257,10 @@ static void restore_drain(struct control *c, struct str name,
 	if (!read_order(c, value.p, &order)) {
 		complain(name, KEY_DRAIN, value);
 	} else if (!drain_find(c->drains, name, &status)) {
+		order.is_done = is_done(value);
 		drain_start(c->drains, name, &order);
 		/* it is not known whose sessions it has just ended */
-		if (!is_done(value))
+		if (!order.is_done)
 			moves_settle(c->moves);
 	}
 }

@@ -12,9 +12,13 @@
  *	backend mail2           drain   "rate=5 parallel=20 until=0", and
  *	                                " done" behind it once it is
  *	backend mail2           weight  "50"
+ *	backend mail2           state-since, weight-since  "1769853600"
  *	user jan@example.org    hold    "wait"
  *	user jan@example.org    pin     "mail3"
  *	user jan@example.org    move    "mail1 mail3"	while it is under way
+ *
+ * A change of a backend's state or weight is one line of the log (change.h),
+ * beside the console's event=order.
  *
  * Shapes   users are canonical, backends titles.
  * Errors   false with err: it could not be kept (keep.h), and was not done.
@@ -37,17 +41,17 @@ struct err;
  * again then; before that nobody is let in. */
 void operator_restore(struct control *c);
 
-/* order: for DRAIN and MAINTENANCE; NULL: only no new users. */
+/* order: for DRAIN and MAINTENANCE; NULL: only no new users. who: "uid 0". */
 bool operator_set_state(struct control *c, struct str backend,
     enum backend_wish wish, const struct drain_order *order,
-    struct err *err) __attribute__((warn_unused_result));
+    const char *who, struct err *err) __attribute__((warn_unused_result));
 
 /* A drain is done: its end needs no time to settle after a restart. */
 void operator_note_drained(struct control *c, struct str backend);
 
 /* weight -1: that of the configuration. */
 bool operator_set_weight(struct control *c, struct str backend, int weight,
-    struct err *err) __attribute__((warn_unused_result));
+    const char *who, struct err *err) __attribute__((warn_unused_result));
 
 bool operator_hold(struct control *c, struct str user, bool refuses,
     struct err *err) __attribute__((warn_unused_result));

@@ -80,7 +80,7 @@ json_t *verb_drain_progress(const struct control *c, struct str backend)
 	if (!drain_find(c->drains, backend, &s))
 		return json_null();
 	double now = s.is_done ? s.ended : ev_now(c->loop);
-	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s}",
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s}",
 	    "done", s.is_done,
 	    "users_left", (json_int_t)s.n_users,
 	    "sessions_left", (json_int_t)s.n_sessions,
@@ -88,6 +88,7 @@ json_t *verb_drain_progress(const struct control *c, struct str backend)
 	    "moved", (json_int_t)s.n_moved,
 	    "stuck", (json_int_t)s.n_stuck,
 	    "failed", (json_int_t)s.n_failed,
+	    "cut", (json_int_t)s.n_cut,
 	    "seconds", now - s.began,
 	    "why", s.why);
 }
@@ -201,7 +202,7 @@ static void set_state(struct call *c, enum backend_wish wish,
 	struct control *ctl = c->control;
 	struct err err;
 
-	if (!operator_set_state(ctl, backend, wish, order, &err)) {
+	if (!operator_set_state(ctl, backend, wish, order, c->who, &err)) {
 		call_fail(c, "%s", err.text);
 	} else if (order && call_has(c, "--watch")) {
 		watch(c, backend);
@@ -268,7 +269,7 @@ void verb_weight(struct call *c)
 		return;
 	}
 	if (!operator_set_weight(c->control, backend, is_default ? -1 :
-	    (int)weight, &err)) {
+	    (int)weight, c->who, &err)) {
 		call_fail(c, "%s", err.text);
 		return;
 	}
@@ -327,7 +328,7 @@ static void on_moved(void *owner, struct str user,
 
 	free(m->user);
 	m->user = NULL;
-	if (outcome == MOVES_DONE) {
+	if (outcome == MOVES_DONE || outcome == MOVES_CUT) {
 		call_object(c, outcome_of(user, moves_outcome_word(outcome)));
 		call_done(c);
 	} else {

@@ -36,7 +36,7 @@ struct drain {
 	double at, began, ended, deadline_at;
 	bool is_done, is_cut;
 	size_t n_moving;
-	uint64_t n_moved, n_stuck, n_failed;
+	uint64_t n_moved, n_stuck, n_failed, n_cut;
 	struct stuck *stuck;
 	ev_timer step;
 };
@@ -106,8 +106,10 @@ static void on_moved(void *owner, struct str user,
 	struct stuck *s = stuck_find(n, user);
 
 	n->n_moving--;
+	n->n_cut += outcome == MOVES_CUT;
 	switch (outcome) {
 	case MOVES_DONE:
+	case MOVES_CUT:
 		n->n_moved++;
 		if (s)
 			forget_stuck(n, s);
@@ -171,7 +173,10 @@ static void check_done(struct drain *n)
 	set_step(n, REST_S);
 	if (log_begin(&l, LOG_LINE_INFO, "drained")) {
 		log_text(&l, "backend", n->backend);
-		log_u64(&l, "users", n->n_moved);
+		log_u64(&l, "moved", n->n_moved);
+		log_u64(&l, "stuck", n->n_stuck);
+		log_u64(&l, "failed", n->n_failed);
+		log_u64(&l, "cut", n->n_cut);
 		log_seconds(&l, "after", n->ended - n->began);
 		log_end(&l);
 	}
@@ -206,6 +211,9 @@ static void on_step(struct ev_loop *loop, ev_timer *t, int revents)
 	}
 	if (n->deadline_at && now >= n->deadline_at && !n->is_cut)
 		cut(n);
+	/* who begins to leave in this step has until the next one */
+	if (n->is_cut)
+		moves_cut(n->drains->moves, str_from(n->backend));
 	n->allowed += n->rate * (now - n->at);
 	/* a pause is not made up for */
 	if (n->allowed > n->rate * STEP_S + 1)
@@ -217,8 +225,6 @@ static void on_step(struct ev_loop *loop, ev_timer *t, int revents)
 			break;
 		n->allowed -= 1;
 	}
-	if (n->is_cut)
-		moves_cut(n->drains->moves, str_from(n->backend));
 	check_done(n);
 }
 
@@ -268,11 +274,12 @@ void drain_start(struct drains *d, struct str backend,
 		n->order.parallel = DRAIN_PARALLEL;
 	n->rate = drain_rate(d, backend, order);
 	n->allowed = 1;
-	n->at = n->began = ev_now(d->loop);
+	n->at = n->began = n->ended = ev_now(d->loop);
+	n->is_done = order->is_done;
 	if (order->deadline_s > 0)
 		n->deadline_at = n->began + order->deadline_s;
 	HASH_ADD_KEYPTR(hh, d->all, n->backend, backend.n, n);
-	ev_timer_init(&n->step, on_step, 0., STEP_S);
+	ev_timer_init(&n->step, on_step, 0., n->is_done ? REST_S : STEP_S);
 	n->step.data = n;
 	ev_timer_start(d->loop, &n->step);
 }
@@ -311,6 +318,7 @@ static void drain_status(const struct drain *n, struct drain_status *out)
 		.n_users = place_n_backend_users(place, backend),
 		.n_moving = n->n_moving, .n_moved = n->n_moved,
 		.n_stuck = n->n_stuck, .n_failed = n->n_failed,
+		.n_cut = n->n_cut,
 		.why = last_why(n), .began = n->began, .ended = n->ended };
 }
 

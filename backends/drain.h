@@ -10,7 +10,8 @@
  * So many users a second and so many at once as was ordered. Users whose
  * sessions are busy are tried again, the longest stuck first, when all others
  * have gone; what is left at the deadline is cut off. A drain is done when
- * the backend has no session, and begins again should one appear.
+ * the backend has no session, which is one line of the log
+ * (event=drained), and begins again should one appear.
  *
  * Shapes   backends by title; there is one drain a backend, and an order for
  *          one that is under way replaces it, its counts included.
@@ -39,6 +40,7 @@ struct drain_order {
 	double over_s;		/* all users within so long; 0: by rate */
 	unsigned parallel;	/* moves at once; 0: DRAIN_PARALLEL */
 	double deadline_s;	/* from now on; 0: none */
+	bool is_done;		/* it was, before a restart */
 };
 
 struct drain_status {
@@ -48,7 +50,9 @@ struct drain_status {
 	bool is_done;
 	size_t n_sessions, n_users;	/* left */
 	size_t n_moving;
-	uint64_t n_moved, n_stuck, n_failed;	/* so far; stuck: each try */
+	/* users so far; stuck, failed: each try; cut: those of moved whose
+	 * sessions ended by the deadline */
+	uint64_t n_moved, n_stuck, n_failed, n_cut;
 	const char *why;	/* the last that did not move and is there
 				 * still; "" */
 	double began, ended;

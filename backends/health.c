@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "backends/backend_tls.h"
+#include "backends/change.h"
 #include "backends/check.h"
 #include "backends/conf.h"
 #include "backends/farm.h"
@@ -86,18 +87,12 @@ static void log_state(const struct one *o, enum condition_state was,
 {
 	const struct condition *c = backend_condition(o->backend);
 	struct str name = backend_name(o->backend);
-	struct log_line l;
 
-	if (!log_begin(&l, c->state == CONDITION_UP ? LOG_LINE_INFO :
-	    LOG_LINE_WARN, "backend_state"))
-		return;
-	log_str(&l, "backend", name);
-	log_text(&l, "from", condition_word(was));
-	log_text(&l, "to", condition_word(c->state));
-	log_text(&l, "why", c->why);
-	log_seconds(&l, "after", now_s - since_s);
-	log_u64(&l, "sessions", place_n_backend(o->health->place, name));
-	log_end(&l);
+	change_log(&(struct change){ .backend = name,
+	    .from = condition_word(was), .to = condition_word(c->state),
+	    .why = c->why, .after_s = now_s - since_s,
+	    .n_sessions = place_n_backend(o->health->place, name),
+	    .is_bad = c->state != CONDITION_UP });
 }
 
 static void log_check(const struct one *o, enum log_level level,

@@ -24,7 +24,7 @@
  *
  * Units    seconds of clock.h; ms in names.
  * Errors   none; what was found stands in conditions. Each change of state
- *          is one line of the log (event=backend_state), a certificate near
+ *          is one line of the log (change.h), a certificate near
  *          its end one a day (event=backend_certificate).
  * Owns     its connections, at most HEALTH_CHECKS_MAX at once.
  * Thread   the loop's.

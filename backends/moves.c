@@ -36,6 +36,7 @@ struct move {
 	struct keep_wait *wait;
 	bool is_kept;			/* as an order */
 	bool is_again;			/* since a restart */
+	bool is_cut;
 	ev_timer timer;			/* ENDING's limit, or SETTLING */
 	double began, since;
 	moves_done_fn *done;
@@ -71,6 +72,8 @@ const char *moves_outcome_word(enum moves_outcome o)
 	switch (o) {
 	case MOVES_DONE:
 		return "moved";
+	case MOVES_CUT:
+		return "cut off";
 	case MOVES_STUCK:
 		return "stuck";
 	case MOVES_FAILED:
@@ -141,8 +144,8 @@ static void log_move(const struct moves_entry *e, enum moves_outcome outcome,
 	const struct move *v = e->move;
 	struct log_line l;
 
-	if (!log_begin(&l, outcome == MOVES_DONE ? LOG_LINE_INFO :
-	    LOG_LINE_WARN, "move"))
+	if (!log_begin(&l, outcome == MOVES_DONE || outcome == MOVES_CUT ?
+	    LOG_LINE_INFO : LOG_LINE_WARN, "move"))
 		return;
 	log_str(&l, "user", entry_name(e));
 	log_text(&l, "from", v->from);
@@ -206,6 +209,11 @@ static void start_hook(struct moves_entry *e, const char *when,
 	    (double)v->conf->hook_timeout_ms / 1000, done, e);
 }
 
+static void succeed(struct moves_entry *e)
+{
+	move_end(e, e->move->is_cut ? MOVES_CUT : MOVES_DONE, NULL);
+}
+
 static void on_after(void *owner, const char *why)
 {
 	struct moves_entry *e = owner;
@@ -214,7 +222,7 @@ static void on_after(void *owner, const char *why)
 	if (why)
 		log_note(LOG_LINE_ERROR, "move_hook", "why", "after %s: %s",
 		    e->name, why);
-	move_end(e, MOVES_DONE, NULL);
+	succeed(e);
 }
 
 static void settled(struct moves_entry *e)
@@ -223,7 +231,7 @@ static void settled(struct moves_entry *e)
 	if (*e->move->conf->hook)
 		start_hook(e, "after", on_after);
 	else
-		move_end(e, MOVES_DONE, NULL);
+		succeed(e);
 }
 
 /* What is counted and ended: the user's sessions at the old backend. */
@@ -435,7 +443,7 @@ void moves_cut(struct moves *m, struct str from)
 	HASH_ITER(hh, m->users, e, next)
 		if (e->move && e->move->phase == ENDING &&
 		    (from.n == 0 || str_eq(str_from(e->move->from), from)))
-			look_there(e, true, true);
+			e->move->is_cut |= look_there(e, true, true) > 0;
 }
 
 void moves_stop(struct moves *m, const void *owner)

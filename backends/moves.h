@@ -92,6 +92,7 @@ void moves_settle(struct moves *m);
 
 enum moves_outcome {
 	MOVES_DONE,
+	MOVES_CUT,		/* the same, by moves_cut() */
 	MOVES_STUCK,		/* sessions did not end in time */
 	MOVES_FAILED,		/* a hook stopped it */
 	MOVES_STOPPED,		/* moves_stop() */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Copyright 2026 The Mailweir authors
 """Maintenance: drain, move, hold, and what survives a restart"""
+import datetime
 import os
 import signal
 import stat
@@ -269,3 +270,43 @@ def test_move_of_who_is_not_elsewhere(w, new_user):
         assert ask(w, "move", user, "d2")["outcome"] == \
             "is at d2 already, and pinned to it"
         assert ask(w, "move", user, "d1")["outcome"] == "moved"
+
+
+def test_every_change_is_a_line(w, new_user):
+    """From, to, why, after how long and with how many sessions; over a
+    restart, too."""
+    (_, idle), (_, busy) = users_of(w, new_user, "d1", 2).items()
+    busy.send("x APPEND INBOX {30}\r\n")
+    assert busy.line().startswith("+")
+    why = f"order of uid {os.getuid()}"
+    ask(w, "weight", "d2", 7)
+    ask(w, "weight", "d2", 7)       # nothing has changed
+    line, = w.lines(event="backend_weight")
+    assert (line["backend"], line["from"], line["to"], line["why"]) == \
+        ("d2", "100", "7", why)
+    ask(w, "drain", "d1", "--deadline", "1s")
+    line, = w.lines(event="backend_state", backend="d1")
+    assert (line["from"], line["to"], line["why"], line["sessions"]) == \
+        ("ready", "drain", why, "2")
+    assert idle.line().startswith("* BYE")
+    line = w.wait_log(event="drained", backend="d1")
+    assert (line["moved"], line["failed"], line["cut"]) == ("2", "0", "1")
+    assert float(line["after"]) >= 1
+    w.wait_log(event="move", outcome="cut off")
+    ask(w, "maintenance", "d1")
+    line, = w.lines(event="backend_state", to="maintenance")
+    assert line["from"] == "drain" and float(line["after"]) >= 1
+    wait_until(lambda: len(w.lines(event="drained")) == 2, "its end")
+    wait_until(lambda: " done" in (w.dir / "state/state").read_text(),
+               "that to be kept")
+    w.stop()
+    w.start()
+    wait_serving(w)
+    assert state(w, "d1")["drain"]["done"]
+    ask(w, "ready", "d1")
+    ready, = w.lines(event="backend_state", to="ready")
+    assert (ready["from"], ready["sessions"]) == ("maintenance", "0")
+    passed = datetime.datetime.fromisoformat(ready["time"]) - \
+        datetime.datetime.fromisoformat(line["time"])
+    assert abs(passed.total_seconds() - float(ready["after"])) < 0.1
+    assert len(w.lines(event="drained")) == 2

@@ -111,7 +111,8 @@ test_ldap_client := backends/blocker.c backends/ldap_client.c \
 LIBS_test_ldap_client := $(MODULE_LIBS_ldap)
 test_bucket := backends/bucket.c
 test_condition := backends/condition.c
-test_health := backends/health.c backends/check.c backends/condition.c \
+test_health := backends/health.c backends/change.c backends/check.c \
+	backends/condition.c \
 	backends/bucket.c backends/farm.c backends/backend_tls.c \
 	backends/place.c backends/faults.c backends/target.c \
 	backends/balance.c $(RESOLVE) $(CONF) $(LOGIN)

@@ -556,6 +556,22 @@ static void test_drain_begins_again(void **state)
 	assert_int_equal(s.n_moved, USERS);
 }
 
+static void test_drain_that_was_done_stays_so(void **state)
+{
+	const struct drain_order order = { .is_done = true };
+	struct drain_status s;
+
+	(void)state;
+	drain_start(t.drains, STR("m1"), &order);
+	ev_run(t.loop, EVRUN_NOWAIT);
+	assert_true(drain_find(t.drains, STR("m1"), &s));
+	assert_true(s.is_done);
+	assert_int_equal(t.n_drained, 0);
+	fill();
+	run_drain(USERS);
+	assert_int_equal(place_n(t.place), 0);
+}
+
 static void test_drain_rate_is_told(void **state)
 {
 	(void)state;
@@ -595,6 +611,7 @@ static void test_drain_cuts_what_is_left_at_the_deadline(void **state)
 	assert_int_equal(place_n(t.place), 0);
 	assert_true(drain_find(t.drains, STR("m1"), &s));
 	assert_int_equal(s.n_moved, USERS);
+	assert_int_equal(s.n_cut, 1);
 }
 
 static void test_drain_tells_who_is_stuck(void **state)
@@ -663,6 +680,7 @@ int main(void)
 		TEST(test_moves_lets_all_settle),
 		TEST(test_drain_moves_everybody),
 		TEST(test_drain_begins_again),
+		TEST(test_drain_that_was_done_stays_so),
 		TEST(test_drain_rate_is_told),
 		TEST(test_drain_keeps_to_the_rate),
 		TEST(test_drain_cuts_what_is_left_at_the_deadline),
