@@ -28,6 +28,7 @@ struct client {
 	ev_io read, write;
 	struct buf in, out;
 	struct call *call;		/* NULL: none is under way */
+	bool is_order_told;		/* it is in the log */
 	double moved_at;		/* clock_now(): last byte in or out */
 	bool is_eof;			/* it says no more; it may listen */
 	bool is_ending;			/* we say no more */
@@ -78,13 +79,17 @@ static void put_end(struct client *cl, enum call_outcome outcome,
 	}
 }
 
-/* Who ordered what, and whether it was refused. */
-static void log_order(const struct client *cl)
+/* Who ordered what, and whether it was refused. An order that takes a while is
+ * told when it begins, and again should it fail. */
+static void log_order(struct client *cl)
 {
 	const struct call *call = cl->call;
 	struct log_line l;
 	struct buf words;
 
+	if (cl->is_order_told && call->outcome == CALL_GOOD)
+		return;
+	cl->is_order_told = true;
 	if (!call->verb || !call->verb->changes ||
 	    !log_begin(&l, LOG_LINE_INFO, "order"))
 		return;
@@ -92,7 +97,10 @@ static void log_order(const struct client *cl)
 	buf_puts(&words, call->verb->word);
 	for (unsigned i = 0; i < call->request.n_words; i++) {
 		buf_puts(&words, " ");
-		request_quote(&words, call->request.words[i].text);
+		if (call->request.words[i].is_quoted)
+			request_quote(&words, call->request.words[i].text);
+		else
+			buf_str(&words, call->request.words[i].text);
 	}
 	log_str(&l, "what", buf_view(&words));
 	log_u64(&l, "uid", cl->who.uid);
@@ -126,7 +134,10 @@ static void begin(struct client *cl, struct str line)
 
 	snprintf(who, sizeof who, "uid %lld", (long long)cl->who.uid);
 	cl->call = call_new(c->control, c->loop, who, &cl->out, on_news, cl);
+	cl->is_order_told = false;
 	call_begin(cl->call, line);
+	if (!cl->call->is_over)
+		log_order(cl);
 }
 
 /* The next line that is there begins its call. */

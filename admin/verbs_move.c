@@ -11,6 +11,7 @@
 #include "admin/control_parts.h"
 #include "admin/operator.h"
 #include "admin/verbs_parts.h"
+#include "backends/conf.h"
 #include "backends/drain.h"
 #include "backends/keep.h"
 #include "backends/moves.h"
@@ -20,6 +21,7 @@
 #define WATCH_S 0.5
 #define MAINTENANCE_PARALLEL 1000
 #define MAINTENANCE_S 30.	/* for sessions to come to an end */
+#define AT_ONCE_S 0.001		/* --deadline 0; in an order that is none */
 #define RATE_MAX 1000000
 
 /* --- the answer to a change ------------------------------------------------------ */
@@ -28,6 +30,8 @@
  * a restart, too. */
 struct answer {
 	struct call *call;
+	char *mover;		/* a user whose move must be over first; or
+				 * NULL */
 	struct keep_wait *wait;
 	json_t *object;
 };
@@ -36,9 +40,24 @@ static void answer_free(void *state)
 {
 	struct answer *a = state;
 
+	if (a->mover)
+		moves_leave(a->call->control->moves, str_from(a->mover));
+	free(a->mover);
 	keep_cancel(&a->wait);
 	json_decref(a->object);
 	free(a);
+}
+
+static struct answer *answer_of(struct call *c)
+{
+	struct answer *a = c->state;
+
+	if (!a) {
+		a = mem_alloc(sizeof *a);
+		a->call = c;
+		call_wait(c, a, answer_free);
+	}
+	return a;
 }
 
 static void on_kept(void *owner, const char *why)
@@ -64,11 +83,9 @@ static void tell(struct call *c, json_t *object)
 		call_done(c);
 		return;
 	}
-	struct answer *a = mem_alloc(sizeof *a);
-	a->call = c;
+	struct answer *a = answer_of(c);
 	a->object = object;
 	a->wait = keep_wait(ctl->keep, on_kept, a);
-	call_wait(c, a, answer_free);
 }
 
 /* --- a drain's progress ------------------------------------------------------- */
@@ -165,6 +182,66 @@ static void watch(struct call *c, struct str backend)
 	call_wait(c, w, watch_free);
 }
 
+/* --- who could take the users of a backend -------------------------------------- */
+
+static bool is_down(const struct backend *b)
+{
+	return backend_condition(b)->state == CONDITION_DOWN;
+}
+
+static bool has_taker(const struct farm *farm, const struct conf_pool *pool,
+    const struct backend *but)
+{
+	for (size_t i = 0; i < pool->backends.n; i++) {
+		size_t n;
+		struct backend *const *all = farm_members(farm,
+		    pool->backends.v[i], &n);
+
+		for (size_t k = 0; k < n; k++)
+			if (all[k] != but && !is_down(all[k]) &&
+			    backend_wish(all[k]) == BACKEND_READY &&
+			    backend_base_weight(all[k]) > 0)
+				return true;
+	}
+	return false;
+}
+
+static bool is_member(const struct conf_pool *pool, const struct backend *b)
+{
+	for (size_t i = 0; i < pool->backends.n; i++)
+		if (str_eq(str_from(pool->backends.v[i]->name),
+		    backend_section(b)))
+			return true;
+	return false;
+}
+
+/* In each pool of its, and without it, users can log in. One that nobody can
+ * log in to now is worth no question. */
+static bool may_leave(struct call *c, struct str name)
+{
+	const struct farm *farm = c->control->farm;
+	const struct backend *b = farm_find(farm, name);
+	size_t n;
+	const struct conf_pool *const *pools = conf_pool_all(
+	    c->control->settings, &n);
+
+	if (!b || backend_wish(b) != BACKEND_READY || is_down(b))
+		return true;
+	for (size_t i = 0; i < n; i++) {
+		bool is_good = !is_member(pools[i], b) ||
+		    has_taker(farm, pools[i], b);
+		for (size_t k = 0; k < pools[i]->fallback.n; k++)
+			is_good |= has_taker(farm, pools[i]->fallback.v[k], b);
+		if (is_good)
+			continue;
+		call_fail(c, "no other backend of pool \"%s\" can take its "
+		    "users; maintenance empties it all the same",
+		    pools[i]->name);
+		return false;
+	}
+	return true;
+}
+
 /* --- drain, maintenance, ready ---------------------------------------------------- */
 
 /* An absent value leaves *out as it is. */
@@ -180,6 +257,15 @@ static bool read_seconds(struct call *c, const char *name, double *out)
 		return false;
 	}
 	*out = (double)ms / 1000;
+	return true;
+}
+
+static bool read_deadline(struct call *c, struct drain_order *order)
+{
+	if (!read_seconds(c, "--deadline", &order->deadline_s))
+		return false;
+	if (call_has(c, "--deadline") && order->deadline_s == 0)
+		order->deadline_s = AT_ONCE_S;
 	return true;
 }
 
@@ -227,7 +313,8 @@ void verb_drain(struct call *c)
 	    !read_number(c, "--rate", RATE_MAX, &rate) ||
 	    !read_number(c, "--parallel", UINT32_MAX, &parallel) ||
 	    !read_seconds(c, "--over", &order.over_s) ||
-	    !read_seconds(c, "--deadline", &order.deadline_s))
+	    !read_deadline(c, &order) ||
+	    !may_leave(c, call_value(c, "BACKEND")))
 		return;
 	order.rate = (double)rate;
 	order.parallel = (unsigned)parallel;
@@ -241,7 +328,7 @@ void verb_maintenance(struct call *c)
 
 	if (verb_is_serving(c) &&
 	    verb_find_backend(c, call_value(c, "BACKEND")) &&
-	    read_seconds(c, "--deadline", &order.deadline_s))
+	    read_deadline(c, &order))
 		set_state(c, BACKEND_MAINTENANCE, &order);
 }
 
@@ -304,37 +391,19 @@ static json_t *pinned(struct str user, struct str backend, bool is_there)
 	return outcome_of(user, text);
 }
 
-/* Who waits for the end of a move may go before. */
-struct mover {
-	struct moves *moves;
-	char *user;		/* NULL: is over */
-};
-
-static void mover_free(void *state)
-{
-	struct mover *m = state;
-
-	if (m->user)
-		moves_leave(m->moves, str_from(m->user));
-	free(m->user);
-	free(m);
-}
-
 static void on_moved(void *owner, struct str user,
     enum moves_outcome outcome, const char *why)
 {
 	struct call *c = owner;
-	struct mover *m = c->state;
+	struct answer *a = c->state;
 
-	free(m->user);
-	m->user = NULL;
-	if (outcome == MOVES_DONE || outcome == MOVES_CUT) {
-		call_object(c, outcome_of(user, moves_outcome_word(outcome)));
-		call_done(c);
-	} else {
+	free(a->mover);
+	a->mover = NULL;
+	if (outcome == MOVES_DONE || outcome == MOVES_CUT)
+		tell(c, outcome_of(user, moves_outcome_word(outcome)));
+	else
 		call_fail(c, "%s: %s", moves_outcome_word(outcome),
 		    why ? why : "");
-	}
 }
 
 static bool may_take(struct call *c, struct str backend)
@@ -347,7 +416,12 @@ static bool may_take(struct call *c, struct str backend)
 	else if (backend_wish(b) != BACKEND_READY)
 		call_fail(c, "the backend \"%.*s\" is in %s",
 		    STR_ARG(backend), backend_wish_word(backend_wish(b)));
-	return b && backend_wish(b) == BACKEND_READY;
+	else if (is_down(b))
+		call_fail(c, "the backend \"%.*s\" is down: %s",
+		    STR_ARG(backend), backend_condition(b)->why);
+	else
+		return true;
+	return false;
 }
 
 static void move(struct call *c, struct str user, struct str backend)
@@ -365,10 +439,7 @@ static void move(struct call *c, struct str user, struct str backend)
 			call_fail(c, "%s", err.text);
 	} else if (operator_move(ctl, user, from, backend, on_moved, c,
 	    &err)) {
-		struct mover *m = mem_alloc(sizeof *m);
-		m->moves = ctl->moves;
-		m->user = mem_str(user);
-		call_wait(c, m, mover_free);
+		answer_of(c)->mover = mem_str(user);
 	} else {
 		call_fail(c, "%s", err.text);
 	}

@@ -12,7 +12,7 @@ import pytest
 from harness.conf import backend
 from harness.console import ask, wait_serving, weirctl
 from harness.imap import Imap
-from harness.procs import wait_until
+from harness.procs import free_port, wait_until
 
 pytestmark = pytest.mark.fault
 
@@ -310,3 +310,74 @@ def test_every_change_is_a_line(w, new_user):
         datetime.datetime.fromisoformat(line["time"])
     assert abs(passed.total_seconds() - float(ready["after"])) < 0.1
     assert len(w.lines(event="drained")) == 2
+
+
+def test_a_drain_needs_somebody_else(w, new_user):
+    ask(w, "drain", "d2")
+    done = weirctl(w, "drain", "d1")
+    assert done.returncode == 1
+    assert 'no other backend of pool "main" can take its users' in done.stderr
+    assert state(w, "d1")["state"] == "ready"
+    ask(w, "drain", "d2", "--rate", 3)      # again, otherwise
+    ask(w, "maintenance", "d1")             # who says so knows
+    with Imap(w.imaps, tls=True) as c:
+        _, tagged = c.command(f'LOGIN "{new_user()}" secret')
+        assert tagged.startswith("NO [UNAVAILABLE]")
+
+
+def test_maintenance_at_once(w, new_user):
+    (_, busy), = users_of(w, new_user, "d1", 1).items()
+    busy.send("x APPEND INBOX {30}\r\n")
+    assert busy.line().startswith("+")
+    done = weirctl(w, "maintenance", "d1", "--deadline", 0, "--watch")
+    assert done.returncode == 0, done.stderr
+    assert busy.line().startswith("* BYE [UNAVAILABLE]")
+    assert "cut 1" in done.stdout.splitlines()[-1]
+
+
+def test_nobody_is_moved_to_who_is_down(weir, conf, mail, new_user):
+    w = weir(conf(backend("d1", mail.d1.plain), backend("gone", free_port()),
+                  pool="health { type = tcp  interval = 1s  "
+                  "fast_interval = 100ms  fall = 1 }",
+                  admin="socket = admin.sock"))
+    w.wait_log(event="backend_state", backend="gone", to="down")
+    user = new_user()
+    with login(w, user) as c:
+        done = weirctl(w, "move", user, "gone")
+        assert done.returncode == 1
+        assert 'the backend "gone" is down: connect' in done.stderr
+        c.ok("NOOP")
+    assert "can take its users" in weirctl(w, "drain", "d1").stderr
+
+
+def test_an_order_is_logged_when_it_is_given(w, new_user):
+    """Not when it is over; and as it was written."""
+    (user, busy), = users_of(w, new_user, "d1", 1).items()
+    busy.send("x APPEND INBOX {30}\r\n")
+    assert busy.line().startswith("+")
+    ordered = threading.Thread(
+        target=weirctl, args=(w, "drain", "d1", "--parallel", 3, "--watch"))
+    ordered.start()
+    w.wait_log(event="order", what="drain d1 --parallel 3 --watch")
+    assert not w.lines(event="drained")
+    done = weirctl(w, "move", user, "d2")
+    assert done.returncode == 1
+    line = w.wait_log(event="order", what=f"move {user} d2")
+    assert line["refused"] == "the user is on the way already"
+    busy.close()
+    ordered.join()
+    assert len(w.lines(event="order")) == 2
+
+
+def test_a_move_that_cannot_be_kept(w, new_user):
+    """The user moves, and the operator is told that the pin will not stay."""
+    (user, c), = users_of(w, new_user, "d1", 1).items()
+    folder = w.dir / "state"
+    folder.joinpath("state").unlink(missing_ok=True)
+    folder.joinpath("state").mkdir()
+    done = weirctl(w, "move", user, "d2")
+    assert done.returncode == 1
+    assert "in force, but a restart will forget it" in done.stderr
+    assert c.line().startswith("* BYE [UNAVAILABLE]")
+    with login(w, user):
+        assert where(w, user) == "d2"
