@@ -337,6 +337,15 @@ static void on_go_on(void *owner, struct str user)
 	decide_go_on(c->decide, user);
 }
 
+static void on_moved(void *owner, struct str user, struct str to)
+{
+	struct err err;
+
+	if (!operator_pin(owner, user, to, &err))
+		log_note(LOG_LINE_ERROR, "state_file", "why", "%.*s: %s",
+		    STR_ARG(user), err.text);
+}
+
 static void on_drained(void *owner, const struct drain_status *s)
 {
 	operator_note_drained(owner, s->backend);
@@ -655,8 +664,8 @@ static void init(struct control *c, int fd)
 	c->geo = geo_new(c->loop, on_geo_ready, c);
 	c->keep = keep_new(c->loop);
 	c->moves = moves_new(c->loop, c->place, c->keep,
-	    &(struct moves_calls){ .end = on_move_end, .go_on = on_go_on },
-	    c);
+	    &(struct moves_calls){ .end = on_move_end, .go_on = on_go_on,
+	    .moved = on_moved }, c);
 	c->drains = drains_new(c->loop, c->place, c->moves, on_drained, c);
 	c->decide = decide_new(&(struct decide_parts){ .loop = c->loop,
 	    .place = c->place, .farm = c->farm, .tables = c->tables,

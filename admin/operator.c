@@ -13,7 +13,6 @@
 #include "backends/moves.h"
 #include "backends/place.h"
 #include "proxy/base/log.h"
-#include "proxy/base/mem.h"
 
 #define KEY_STATE  "state"
 #define KEY_DRAIN  "drain"
@@ -207,23 +206,6 @@ void operator_unpin(struct control *c, struct str user)
 {
 	keep_drop(c->keep, KEEP_USER, user, KEY_PIN);
 	moves_set_pin(c->moves, user, STR_NONE);
-}
-
-bool operator_move(struct control *c, struct str user, struct str from,
-    struct str to, moves_done_fn *done, void *owner, struct err *err)
-{
-	char *was = mem_str(moves_pin(c->moves, user));
-	bool is_good = operator_pin(c, user, to, err);
-
-	if (is_good && !moves_order(c->moves, user, from, to, done, owner,
-	    err)) {
-		is_good = false;
-		/* there was room for either, so there is */
-		if (!*was || !operator_pin(c, user, str_from(was), NULL))
-			operator_unpin(c, user);
-	}
-	free(was);
-	return is_good;
 }
 
 /* --- after a restart ----------------------------------------------------------------- */

@@ -28,7 +28,6 @@
 #include <stdbool.h>
 
 #include "backends/farm.h"
-#include "backends/moves.h"
 #include "proxy/base/str.h"
 
 struct control;
@@ -61,11 +60,5 @@ bool operator_release(struct control *c, struct str user);
 
 bool operator_pin(struct control *c, struct str user, struct str backend,
     struct err *err) __attribute__((warn_unused_result));
-
-/* Pins the user to a backend, and moves the sessions that are at another one;
- * done is told of that as moves.h has it. */
-bool operator_move(struct control *c, struct str user, struct str from,
-    struct str to, moves_done_fn *done, void *owner, struct err *err)
-    __attribute__((warn_unused_result));
 void operator_unpin(struct control *c, struct str user);
 #endif

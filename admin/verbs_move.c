@@ -430,14 +430,12 @@ static void move(struct call *c, struct str user, struct str backend)
 	struct str from = place_user_backend(ctl->place, user);
 	struct err err;
 
-	if (moves_has(ctl->moves, user)) {
-		call_fail(c, "the user is on the way already");
-	} else if (from.n == 0 || str_eq(from, backend)) {
+	if (from.n == 0 || str_eq(from, backend)) {
 		if (operator_pin(ctl, user, backend, &err))
 			tell(c, pinned(user, backend, from.n > 0));
 		else
 			call_fail(c, "%s", err.text);
-	} else if (operator_move(ctl, user, from, backend, on_moved, c,
+	} else if (moves_order(ctl->moves, user, from, backend, on_moved, c,
 	    &err)) {
 		answer_of(c)->mover = mem_str(user);
 	} else {
@@ -453,6 +451,10 @@ void verb_move(struct call *c)
 
 	if (!find_user(c, room, &user))
 		return;
+	if (moves_has(ctl->moves, user)) {
+		call_fail(c, "the user is on the way already");
+		return;
+	}
 	if (call_has(c, "--back")) {
 		operator_unpin(ctl, user);
 		tell(c, outcome_of(user, "as the routes say"));

@@ -211,6 +211,11 @@ static void start_hook(struct moves_entry *e, const char *when,
 
 static void succeed(struct moves_entry *e)
 {
+	struct moves *m = e->moves;
+
+	if (e->move->is_kept)
+		m->calls.moved(m->owner, entry_name(e),
+		    str_from(e->move->to));
 	move_end(e, e->move->is_cut ? MOVES_CUT : MOVES_DONE, NULL);
 }
 

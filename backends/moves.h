@@ -53,6 +53,9 @@ struct moves_calls {
 	    bool now);
 	/* Logins of this user may go on; empty: of all users. */
 	void (*go_on)(void *owner, struct str user);
+	/* An ordered move has succeeded: the user belongs there now. Is called
+	 * before logins go on. */
+	void (*moved)(void *owner, struct str user, struct str to);
 };
 
 /* keep: NULL where nobody orders moves. */
@@ -108,7 +111,8 @@ typedef void moves_done_fn(void *owner, struct str user,
 bool moves_start(struct moves *m, struct str user, struct str from,
     struct str to, moves_done_fn *done, void *owner);
 
-/* The same as an order, which is kept first. False with err: it cannot be. */
+/* The same as an order, which is kept first, and for which moved() is called.
+ * False with err: it cannot be. */
 bool moves_order(struct moves *m, struct str user, struct str from,
     struct str to, moves_done_fn *done, void *owner, struct err *err)
     __attribute__((warn_unused_result));

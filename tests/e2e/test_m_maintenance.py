@@ -217,6 +217,10 @@ def test_the_hook_is_called(weir, conf, mail, new_user, tmp):
         assert done.returncode == 1
         assert "failed: the hook: exit status 4" in done.stderr
         assert where(w, user) == "d2"
+    # nor later, when no session keeps the user there
+    wait_until(lambda: not ask(w, "sessions", user), "no session")
+    with login(w, user):
+        assert where(w, user) == "d2"
 
 
 def test_the_end_of_the_proxy_in_the_middle_of_a_drain(w, new_user):

@@ -49,6 +49,13 @@ static void on_go_on(void *owner, struct str user)
 	snprintf(t.went_on, sizeof t.went_on, "%.*s", STR_ARG(user));
 }
 
+static void on_moved(void *owner, struct str user, struct str to)
+{
+	(void)owner;
+	assert_int_equal(t.n_went_on, 0);
+	moves_set_pin(t.moves, user, to);
+}
+
 static void on_done(void *owner, struct str user, enum moves_outcome outcome,
     const char *why)
 {
@@ -84,7 +91,8 @@ static void configure(const char *moves)
 
 static void begin(void)
 {
-	static const struct moves_calls calls = { on_end, on_go_on };
+	static const struct moves_calls calls = { on_end, on_go_on,
+		on_moved };
 
 	t.keep = keep_new(t.loop);
 	t.moves = moves_new(t.loop, t.place, t.keep, &calls, NULL);
@@ -404,6 +412,7 @@ static void test_moves_takes_an_order_up_again(void **state)
 	gone(1, JAN);
 	run_until(&t.n_went_on, 1);
 	assert_int_equal(t.n_done, 0);		/* who asked has gone */
+	assert_true(str_eq(moves_pin(t.moves, STR(JAN)), STR("m2")));
 	assert_null(kept_of_jan().p);
 	restart();
 	assert_null(kept_of_jan().p);
@@ -434,6 +443,19 @@ static void test_moves_settles_after_a_restart(void **state)
 	assert_non_null(fgets(line, sizeof line, f));
 	assert_string_equal(line, "after " JAN " m1 m2\n");
 	fclose(f);
+}
+
+/* Where the hook has not said that it may be, nobody is sent later, either. */
+static void test_moves_pins_nobody_who_stays(void **state)
+{
+	(void)state;
+	hook("exit 1");
+	take(1, JAN, "m1");
+	order();
+	run_until(&t.n_done, 1);
+	assert_int_equal(t.outcome, MOVES_FAILED);
+	assert_int_equal(moves_pin(t.moves, STR(JAN)).n, 0);
+	assert_null(kept_of_jan().p);
 }
 
 static void test_moves_resumes_only_orders(void **state)
@@ -675,6 +697,7 @@ int main(void)
 		TEST(test_moves_holds_a_user),
 		TEST(test_moves_takes_an_order_up_again),
 		TEST(test_moves_settles_after_a_restart),
+		TEST(test_moves_pins_nobody_who_stays),
 		TEST(test_moves_resumes_only_orders),
 		TEST(test_moves_tells_nobody_who_has_left),
 		TEST(test_moves_lets_all_settle),
