@@ -7,6 +7,7 @@
 
 #include "admin/control_parts.h"
 #include "backends/change.h"
+#include "backends/conf.h"
 #include "backends/decide.h"
 #include "backends/drain.h"
 #include "backends/keep.h"
@@ -169,10 +170,13 @@ bool operator_set_weight(struct control *c, struct str backend, int weight,
 	if (!b)
 		return true;
 	snprintf(from, sizeof from, "%u", backend_base_weight(b));
+	if (weight < 0)
+		snprintf(to, sizeof to, "%u", backend_conf(b)->weight);
+	if (!tell_change(c, KEY_WEIGHT SINCE, who, &change, err))
+		return false;
 	backend_set_weight(b, weight);
-	snprintf(to, sizeof to, "%u", backend_base_weight(b));
 	decide_weigh(c->decide, b);
-	return tell_change(c, KEY_WEIGHT SINCE, who, &change, err);
+	return true;
 }
 
 /* --- users ------------------------------------------------------------------------ */
