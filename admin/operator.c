@@ -74,28 +74,37 @@ static bool keep_backend(struct control *c, struct str backend,
 	return true;
 }
 
-/* Without a record: since the proxy's start, as far as anybody knows. */
+/* What is not known is so since the proxy's start, as far as anybody knows. */
 static double since(const struct control *c, struct str backend,
-    const char *key_since)
+    const char *key, double known)
 {
-	struct str kept = keep_get(c->keep, KEEP_BACKEND, backend, key_since);
+	struct str kept = keep_get(c->keep, KEEP_BACKEND, backend, key);
 
-	return kept.p ? strtod(kept.p, NULL) : (double)c->parent_started_s;
+	return kept.p ? strtod(kept.p, NULL) : known > 0 ? known :
+	    (double)c->parent_started_s;
 }
 
-/* False with err: it could not be kept. */
-static bool tell_change(struct control *c, const char *key_since,
+/* False with err: it could not be kept. The time is, as long as the change has
+ * a record itself. */
+static bool tell_change(struct control *c, const char *key, double *known,
     const char *who, struct change *change, struct err *err)
 {
+	bool is_usual = !keep_get(c->keep, KEEP_BACKEND, change->backend,
+	    key).p;
+	char key_since[KEEP_WORD_MAX];
+
 	double now = ev_now(c->loop);
 	char why[80], text[32];
 
 	if (strcmp(change->from, change->to) == 0)
 		return true;
-	change->after_s = now - since(c, change->backend, key_since);
+	snprintf(key_since, sizeof key_since, "%s" SINCE, key);
+	change->after_s = now - since(c, change->backend, key_since, *known);
 	snprintf(text, sizeof text, "%.3f", now);
-	if (!keep_backend(c, change->backend, key_since, text, err))
+	if (!keep_backend(c, change->backend, key_since, is_usual ? NULL :
+	    text, err))
 		return false;
+	*known = now;
 	snprintf(why, sizeof why, "order of %s", who);
 	change->why = why;
 	change->n_sessions = place_n_backend(c->place, change->backend);
@@ -127,7 +136,8 @@ bool operator_set_state(struct control *c, struct str backend,
 		return false;
 	if (b) {
 		change.from = backend_wish_word(backend_wish(b));
-		if (!tell_change(c, KEY_STATE SINCE, who, &change, err))
+		if (!tell_change(c, KEY_STATE, &backend_since(b)->wish, who,
+		    &change, err))
 			return false;
 		backend_set_wish(b, wish);
 	}
@@ -172,7 +182,8 @@ bool operator_set_weight(struct control *c, struct str backend, int weight,
 	snprintf(from, sizeof from, "%u", backend_base_weight(b));
 	if (weight < 0)
 		snprintf(to, sizeof to, "%u", backend_conf(b)->weight);
-	if (!tell_change(c, KEY_WEIGHT SINCE, who, &change, err))
+	if (!tell_change(c, KEY_WEIGHT, &backend_since(b)->weight, who,
+	    &change, err))
 		return false;
 	backend_set_weight(b, weight);
 	decide_weigh(c->decide, b);

@@ -13,6 +13,7 @@
  *	                                " done" behind it once it is
  *	backend mail2           weight  "50"
  *	backend mail2           state-since, weight-since  "1769853600"
+ *	                        while these two are not as usual
  *	user jan@example.org    hold    "wait"
  *	user jan@example.org    pin     "mail3"
  *	user jan@example.org    move    "mail1 mail3"	while it is under way

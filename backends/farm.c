@@ -36,6 +36,7 @@ struct backend {
 	const struct conf_pool *pool;	/* that cares for it */
 	size_t index;
 	enum backend_wish wish;
+	struct backend_since since;
 	int weight;		/* the operator's; -1: the configuration's */
 	bool is_kept;		/* by the farm_configure() that runs */
 };
@@ -631,6 +632,11 @@ enum backend_wish backend_wish(const struct backend *b)
 void backend_set_wish(struct backend *b, enum backend_wish wish)
 {
 	b->wish = wish;
+}
+
+struct backend_since *backend_since(struct backend *b)
+{
+	return &b->since;
 }
 
 const char *backend_wish_word(enum backend_wish wish)

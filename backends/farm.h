@@ -161,6 +161,13 @@ enum backend_wish backend_wish(const struct backend *b);
 void backend_set_wish(struct backend *b, enum backend_wish wish);
 const char *backend_wish_word(enum backend_wish wish);
 
+/* Unix times since when the wish, and the weight, is what it is; 0: not known.
+ * For who changes them. */
+struct backend_since {
+	double wish, weight;
+};
+struct backend_since *backend_since(struct backend *b);
+
 /* The operator's weight, or the configuration's; -1 sets it back. */
 unsigned backend_base_weight(const struct backend *b);
 void backend_set_weight(struct backend *b, int weight);

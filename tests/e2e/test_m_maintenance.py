@@ -314,6 +314,11 @@ def test_every_change_is_a_line(w, new_user):
         datetime.datetime.fromisoformat(line["time"])
     assert abs(passed.total_seconds() - float(ready["after"])) < 0.1
     assert len(w.lines(event="drained")) == 2
+    # what is as usual again leaves no record
+    assert "d1" not in (w.dir / "state/state").read_text()
+    ask(w, "drain", "d1")
+    line = w.lines(event="backend_state", to="drain")[-1]
+    assert float(line["after"]) < 5
 
 
 def test_a_drain_needs_somebody_else(w, new_user):
