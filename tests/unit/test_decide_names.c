@@ -151,8 +151,8 @@ static int setup(void **state)
 	t.place = place_new();
 	t.tables = tables_new(t.loop, t.resolve);
 	t.auth = auth_new(t.loop);
-	t.moves = moves_new(t.loop, t.place, NULL, &(struct moves_calls){ NULL,
-	    NULL }, NULL);
+	t.moves = moves_new(t.loop, t.place, NULL,
+	    &(struct moves_calls){ .end = NULL }, NULL);
 	t.decide = decide_new(&(struct decide_parts){ .loop = t.loop,
 	    .place = t.place, .farm = t.farm, .tables = t.tables,
 	    .auth = t.auth, .moves = t.moves }, &(struct decide_calls){ .answer = on_answer,
