@@ -64,7 +64,8 @@ struct moves {
 	struct settings *settings;
 	struct moves_entry *users;
 	size_t n_moves;
-	ev_timer settle;		/* everybody's; runs after a restart */
+	ev_timer settle;		/* everybody's, after a restart */
+	bool is_settling;		/* ... while it runs */
 };
 
 const char *moves_outcome_word(enum moves_outcome o)
@@ -482,7 +483,7 @@ enum moves_gate moves_gate(const struct moves *m, struct str user)
 		return MOVES_REFUSE;
 	if (e && (e->is_held || e->move))
 		return MOVES_WAIT;
-	return ev_is_active(&m->settle) && place_n_user(m->place, user) == 0 ?
+	return m->is_settling && place_n_user(m->place, user) == 0 ?
 	    MOVES_WAIT : MOVES_OPEN;
 }
 
@@ -492,6 +493,7 @@ static void on_settled(struct ev_loop *loop, ev_timer *t, int revents)
 
 	(void)loop;
 	(void)revents;
+	m->is_settling = false;
 	m->calls.go_on(m->owner, STR_NONE);
 }
 
@@ -501,6 +503,7 @@ void moves_settle(struct moves *m)
 	ev_timer_set(&m->settle,
 	    (double)conf_moves(m->settings)->settle_ms / 1000, 0.);
 	ev_timer_start(m->loop, &m->settle);
+	m->is_settling = true;
 }
 
 struct str moves_pin(const struct moves *m, struct str user)

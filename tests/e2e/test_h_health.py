@@ -615,7 +615,7 @@ def test_a_login_leaves_who_is_put_in_maintenance(weir, conf, two):
         begin_login(w, c, f"LOGIN {user} secret")
         ask(w, "maintenance", "a")
         assert went_on(c) == "b"
-    assert not w.lines(event="backend_state")
+    assert not w.lines(event="backend_state", to="down")
 
 
 def test_a_relayed_login_cannot_be_repeated(weir, conf):

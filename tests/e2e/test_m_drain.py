@@ -182,7 +182,7 @@ def test_a_held_mailbox_is_left_alone(w, farm):
         crowd.wait(lambda: all(c.byes for c in mine), "all to go")
         wait_until(lambda: ask(w, "status")["logins_waiting"] == 3,
                    "them to wait")
-        assert not ask(w, "sessions", user)
+        wait_until(lambda: not ask(w, "sessions", user), "their end")
         farm.deliver(user, b"three")
         assert weirctl(w, "release", user).returncode == 0
         crowd.wait_idle()
