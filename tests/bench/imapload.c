@@ -821,6 +821,8 @@ int main(int argc, char **argv)
 	double secs = (double)(t_end - t_start) / 1e6;
 	if (mode == M_STORM && s.t_last)
 		secs = (double)(s.t_last - t_start) / 1e6;
+	if (secs < 1e-6)	/* nothing could be measured */
+		secs = 1e-6;
 	printf("{\"event\":\"result\",\"label\":\"%s\",\"mode\":\"%s\","
 	       "\"clients\":%d,\"threads\":%d,"
 	       "\"secs\":%.3f,\"setup_s\":%.3f,\"ready\":%ld,\"ops\":%llu,"

@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 HERE = pathlib.Path(__file__).parent
@@ -99,11 +100,13 @@ def pss_kib(root):
 
 
 def is_alive(pid):
+    """Or its threads are, which hold ports and files."""
     try:
         stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return False
-    return stat[stat.rindex(")") + 2] != "Z"
+    return stat[stat.rindex(")") + 2] != "Z" or len(threads) > 1
 
 
 def wait_port(address, seconds=15):
@@ -124,7 +127,7 @@ class Target:
     def __init__(self, bench, name, workers):
         peer, self.btls = name.removesuffix("+tls"), name.endswith("+tls")
         peer, _, variant = peer.partition(":")
-        run = bench.place / "run" / re.sub(r"\W", "_", name)
+        run = self.dir = bench.place / "run" / re.sub(r"\W", "_", name)
         shutil.rmtree(run, ignore_errors=True)
         run.mkdir(parents=True)
         run.chmod(0o777)
@@ -150,6 +153,11 @@ class Target:
 
     pid = property(lambda self: self.roots[0])
     aux = property(lambda self: self.roots[1:])
+
+    def last_words(self):
+        """The ends of its logs."""
+        return "".join(f"--- {path.name}\n{path.read_text()[-1500:]}\n"
+                       for path in sorted(self.dir.glob("*.log")))
 
     def stop(self):
         pids = sum((tree(root) for root in self.roots), [])
@@ -300,6 +308,8 @@ def run(bench, name, mode, seconds):
             result["cpu_ms_mb"] = cpu * 1e3 / (r["bytes"] / 1e6)
         wrong = what_is_wrong(mode, n, r, ready, before, after)
         result["bad"] = "; ".join(filter(None, (result.get("bad"), wrong)))
+        if wrong:
+            print(f"{r}\n{target.last_words()}", file=sys.stderr)
         return result
     finally:
         if others:

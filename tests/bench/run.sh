@@ -7,17 +7,20 @@
 
 set -e
 cd "$(dirname "$0")/../.."
-build=$(realpath -m "${BUILD:-build}")
 cc=${CC:-gcc}
+# as make itself calls it: by another name it would not know what objects
+# depend on
+make() { command make -s BUILD="${BUILD:-build}" CC="$cc" "$@"; }
+make all
+build=$(realpath -m "${BUILD:-build}")
 out=$build/bench
-make -s BUILD="$build" CC="$cc" all
 mkdir -p "$out"
 for program in floor imapload fakebackend; do
 	"$cc" -O2 -g -Wall -Wextra -o "$out/$program" \
 	    "tests/bench/$program.c" -lssl -lcrypto -lpthread
 done
 
-objects=$(make -s BUILD="$build" CC="$cc" objects)
+objects=$(make objects)
 ln -sfn ../modules "$out/modules"	# found beside the program
 for source in tests/bench/bench_*.c; do
 	program=$out/$(basename "$source" .c)
