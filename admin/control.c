@@ -263,8 +263,7 @@ static void take_decide(struct peer *p, const struct msg_decide *m)
 		.failure = m->failure, .password = m->password,
 		.attempt = (unsigned)m->attempt, .is_proxied = m->proxied,
 		.has_tls = m->tls, .tls_version = m->tls_version,
-		.tls_cipher = m->tls_cipher, .certificate = m->certificate,
-		.now_ms = (uint64_t)(ev_now(c->loop) * 1000) };
+		.tls_cipher = m->tls_cipher, .certificate = m->certificate };
 
 	(void)addr_parse(&q.client, m->client_address);
 	(void)addr_parse(&q.local, m->local_address);

@@ -91,10 +91,8 @@ static bool tell_change(struct control *c, const char *key, double *known,
 {
 	bool is_usual = !keep_get(c->keep, KEEP_BACKEND, change->backend,
 	    key).p;
-	char key_since[KEEP_WORD_MAX];
-
 	double now = ev_now(c->loop);
-	char why[80], text[32];
+	char key_since[KEEP_WORD_MAX], why[80], text[32];
 
 	if (strcmp(change->from, change->to) == 0)
 		return true;

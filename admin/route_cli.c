@@ -6,7 +6,6 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "admin/load.h"
 #include "backends/auth.h"
@@ -191,8 +190,7 @@ static bool make_question(const struct settings *settings, char **args,
 	    &n_listeners);
 
 	*out = (struct decide_question){ .user = str_from(args[0]),
-		.mechanism = STR("PLAIN"),
-		.now_ms = (uint64_t)time(NULL) * 1000 };
+		.mechanism = STR("PLAIN") };
 	if (!user_is_valid(out->user)) {
 		fprintf(stderr, "mailweir: \"%s\" is not a user name\n",
 		    args[0]);

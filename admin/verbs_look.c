@@ -404,8 +404,7 @@ void verb_route(struct call *c)
 	struct str address = call_value(c, "ADDRESS");
 	struct decide_question q = { .user = call_value(c, "USER"),
 		.mechanism = STR("PLAIN"),
-		.listener = call_value(c, "LISTENER"),
-		.now_ms = (uint64_t)(ev_now(c->loop) * 1000) };
+		.listener = call_value(c, "LISTENER") };
 
 	if (!verb_has_settings(c) ||
 	    (q.listener.n && !find_listener(c, q.listener)))

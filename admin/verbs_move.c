@@ -16,6 +16,7 @@
 #include "backends/keep.h"
 #include "backends/moves.h"
 #include "backends/place.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/mem.h"
 
 #define WATCH_S 0.5
@@ -96,7 +97,7 @@ json_t *verb_drain_progress(const struct control *c, struct str backend)
 
 	if (!drain_find(c->drains, backend, &s))
 		return json_null();
-	double now = s.is_done ? s.ended : ev_now(c->loop);
+	double now = s.is_done ? s.ended : clock_now();
 	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s}",
 	    "done", s.is_done,
 	    "users_left", (json_int_t)s.n_users,

@@ -68,7 +68,6 @@ struct tables;
 struct decide_question {
 	uint64_t worker, number;	/* whom to answer, and to what */
 	uint64_t session;		/* the worker's */
-	uint64_t now_ms;		/* Unix time, for the lease */
 	struct str user, mechanism, listener, sni;
 	struct str excluded, failure;	/* of the last of the excluded */
 	struct addr failed_address;	/* the same; none: not known */

@@ -366,7 +366,7 @@ enum decide_step decide_stage_place(struct decision *dn)
 	place_take(d->parts.place, &(struct place_session){
 	    .worker = q->worker, .session = q->session, .user = dn->user,
 	    .backend = backend_name(dn->backend), .client = q->client,
-	    .since_ms = q->now_ms });
+	    .since_ms = (uint64_t)(ev_now(d->parts.loop) * 1000) });
 	if (dn->pool->conf->keep_user_together)
 		place_user(d->parts.place, dn->user, end_if_elsewhere,
 		    &(struct mover){ d, backend_name(dn->backend) });

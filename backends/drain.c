@@ -8,6 +8,7 @@
 
 #include "backends/moves.h"
 #include "backends/place.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
@@ -18,10 +19,12 @@
 #define STEP_S 0.1		/* how often the rate is looked at */
 #define REST_S 1.		/* and a backend that is empty */
 
-/* A user whose sessions were busy. */
+/* A user who has not left. Busy sessions have been told to, and will; until
+ * then the others, which would be back at once, are left alone. */
 struct stuck {
 	UT_hash_handle hh;	/* the longest stuck first */
 	double again_at;
+	uint64_t told_ms;	/* those from before were told; 0: none was */
 	char *why;		/* "user: why" */
 	size_t n_user;
 	char user[];
@@ -66,12 +69,39 @@ static struct stuck *stuck_find(const struct drain *n, struct str user)
 	return s;
 }
 
+struct old {
+	const char *backend;
+	uint64_t before_ms;
+	bool is_there;
+};
+
+static void look(void *arg, const struct place_session *s)
+{
+	struct old *o = arg;
+
+	o->is_there |= s->since_ms < o->before_ms &&
+	    str_eq(s->backend, str_from(o->backend));
+}
+
+static bool is_stuck(const struct drain *n, struct str user, double now)
+{
+	const struct stuck *s = stuck_find(n, user);
+	struct old old = { .backend = n->backend };
+
+	if (!s)
+		return false;
+	if (s->again_at > now)
+		return true;
+	old.before_ms = s->told_ms;
+	place_user(n->drains->place, user, look, &old);
+	return old.is_there;
+}
+
 static bool visit(void *arg, const struct place_session *s)
 {
 	struct search *q = arg;
-	const struct stuck *stuck = stuck_find(q->drain, s->user);
 
-	if ((stuck && stuck->again_at > q->now) ||
+	if (is_stuck(q->drain, s->user, q->now) ||
 	    moves_has(q->drain->drains->moves, s->user))
 		return true;
 	q->user = mem_str(s->user);
@@ -85,7 +115,8 @@ static void forget_stuck(struct drain *n, struct stuck *s)
 	free(s);
 }
 
-static void note_stuck(struct drain *n, struct str user, const char *why)
+static void note_stuck(struct drain *n, struct str user, bool is_told,
+    const char *why)
 {
 	struct stuck *s = stuck_find(n, user);
 
@@ -95,7 +126,10 @@ static void note_stuck(struct drain *n, struct str user, const char *why)
 	memcpy(s->user, user.p, user.n);
 	s->n_user = user.n;
 	s->why = mem_printf("%.*s: %s", STR_ARG(user), why);
-	s->again_at = ev_now(n->drains->loop) + DRAIN_AGAIN_S;
+	if (is_told)
+		s->told_ms = (uint64_t)(ev_now(n->drains->loop) * 1000);
+	else
+		s->again_at = clock_now() + DRAIN_AGAIN_S;
 	HASH_ADD_KEYPTR(hh, n->stuck, s->user, user.n, s);
 }
 
@@ -116,11 +150,11 @@ static void on_moved(void *owner, struct str user,
 		break;
 	case MOVES_STUCK:
 		n->n_stuck++;
-		note_stuck(n, user, why);
+		note_stuck(n, user, true, why);
 		break;
 	case MOVES_FAILED:
 		n->n_failed++;
-		note_stuck(n, user, why);
+		note_stuck(n, user, false, why);
 		break;
 	case MOVES_STOPPED:
 		break;
@@ -131,7 +165,7 @@ static void on_moved(void *owner, struct str user,
 static bool move_next(struct drain *n)
 {
 	struct drains *d = n->drains;
-	struct search q = { .drain = n, .now = ev_now(d->loop) };
+	struct search q = { .drain = n, .now = clock_now() };
 
 	place_backend(d->place, str_from(n->backend), visit, &q);
 	if (!q.user)
@@ -169,7 +203,7 @@ static void check_done(struct drain *n)
 	    place_n_backend(d->place, str_from(n->backend)) > 0)
 		return;
 	n->is_done = true;
-	n->ended = ev_now(d->loop);
+	n->ended = clock_now();
 	set_step(n, REST_S);
 	if (log_begin(&l, LOG_LINE_INFO, "drained")) {
 		log_text(&l, "backend", n->backend);
@@ -198,8 +232,9 @@ static void cut(struct drain *n)
 static void on_step(struct ev_loop *loop, ev_timer *t, int revents)
 {
 	struct drain *n = t->data;
-	double now = ev_now(loop);
+	double now = clock_now();
 
+	(void)loop;
 	(void)revents;
 	if (n->is_done) {
 		if (place_n_backend(n->drains->place,
@@ -274,7 +309,7 @@ void drain_start(struct drains *d, struct str backend,
 		n->order.parallel = DRAIN_PARALLEL;
 	n->rate = drain_rate(d, backend, order);
 	n->allowed = 1;
-	n->at = n->began = n->ended = ev_now(d->loop);
+	n->at = n->began = n->ended = clock_now();
 	n->is_done = order->is_done;
 	if (order->deadline_s > 0)
 		n->deadline_at = n->began + order->deadline_s;

@@ -7,15 +7,15 @@
  *
  *	the backend's oldest session -> its user -> moves_start()
  *
- * So many users a second and so many at once as was ordered. Users whose
- * sessions are busy are tried again, the longest stuck first, when all others
- * have gone; what is left at the deadline is cut off. A drain is done when
+ * So many users a second and so many at once as was ordered. A user whose
+ * sessions are busy is tried again when those that were have ended; what is
+ * left at the deadline is cut off. A drain is done when
  * the backend has no session, which is one line of the log
  * (event=drained), and begins again should one appear.
  *
  * Shapes   backends by title; there is one drain a backend, and an order for
  *          one that is under way replaces it, its counts included.
- * Units    seconds of the loop's clock; rates in users a second.
+ * Units    seconds; times are clock_now()'s; rates in users a second.
  * Errors   none: what does not move is counted, with the last reason.
  * Owns     its drains; moves and place are borrowed.
  * Thread   control's.
@@ -28,7 +28,7 @@
 #include "proxy/base/str.h"
 
 #define DRAIN_PARALLEL 20	/* where none is ordered */
-#define DRAIN_AGAIN_S 5.	/* to a user whose sessions were busy */
+#define DRAIN_AGAIN_S 5.	/* to a user whose move failed */
 
 struct drains;
 struct ev_loop;

@@ -10,6 +10,7 @@
 #include "backends/hook.h"
 #include "backends/keep.h"
 #include "backends/place.h"
+#include "proxy/base/clock.h"
 #include "proxy/base/err.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
@@ -38,7 +39,7 @@ struct move {
 	bool is_again;			/* since a restart */
 	bool is_cut;
 	ev_timer timer;			/* ENDING's limit, or SETTLING */
-	double began, since;
+	double began;
 	moves_done_fn *done;
 	void *owner;
 };
@@ -155,7 +156,7 @@ static void log_move(const struct moves_entry *e, enum moves_outcome outcome,
 	log_text(&l, "outcome", moves_outcome_word(outcome));
 	if (why)
 		log_text(&l, "why", why);
-	log_seconds(&l, "after", ev_now(e->moves->loop) - v->began);
+	log_seconds(&l, "after", clock_now() - v->began);
 	log_end(&l);
 }
 
@@ -187,7 +188,6 @@ static void enter(struct moves_entry *e, enum phase phase)
 	struct move *v = e->move;
 
 	v->phase = phase;
-	v->since = ev_now(e->moves->loop);
 	ev_timer_stop(e->moves->loop, &v->timer);
 }
 
@@ -359,7 +359,7 @@ static struct moves_entry *move_new(struct moves *m, struct str user,
 	v->to = mem_str(to);
 	v->settings = settings_ref(m->settings);
 	v->conf = conf_moves(m->settings);
-	v->began = ev_now(m->loop);
+	v->began = clock_now();
 	ev_init(&v->timer, on_timer);
 	v->timer.data = e;
 	enter(e, NOTED);
@@ -558,7 +558,6 @@ void moves_visit(const struct moves *m, moves_visit_fn *visit, void *arg)
 			u.from = str_from(e->move->from);
 			u.to = str_from(e->move->to);
 			u.phase = phase_words[e->move->phase];
-			u.since = e->move->since;
 		}
 		visit(arg, &u);
 	}

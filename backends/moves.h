@@ -23,7 +23,7 @@
  * backend, whatever routes and tables say.
  *
  * Shapes   users are canonical, backends titles.
- * Units    seconds of the loop's clock.
+ * Units    seconds; times are clock_now()'s.
  * Errors   done is told: a hook that failed before the move stops it; one
  *          that fails behind it is only logged.
  * Owns     copies of all names; place and keep are borrowed.
@@ -148,7 +148,6 @@ struct moves_user {
 	bool is_held, is_refused, is_moving;
 	struct str from, to;	/* of a move */
 	const char *phase;	/* "noted" "before" "ending" "settling" "after" */
-	double since;		/* of the phase, loop's time */
 };
 
 /* Everybody who is held, pinned or moving. */

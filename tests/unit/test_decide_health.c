@@ -155,7 +155,7 @@ static int teardown(void **state)
 static struct decide_question question(uint64_t session, const char *user)
 {
 	struct decide_question q = { .worker = 1, .number = session,
-		.session = session, .now_ms = 1000000,
+		.session = session,
 		.user = str_from(user), .mechanism = STR("PLAIN"),
 		.listener = STR("imaps") };
 

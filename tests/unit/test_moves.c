@@ -136,7 +136,8 @@ static void take(uint64_t session, const char *user, const char *backend)
 {
 	place_take(t.place, &(struct place_session){ .worker = 1,
 	    .session = session, .user = str_from(user),
-	    .backend = str_from(backend) });
+	    .backend = str_from(backend),
+	    .since_ms = (uint64_t)(ev_now(t.loop) * 1000) });
 }
 
 static void gone(uint64_t session, const char *user)
@@ -660,6 +661,38 @@ static void test_drain_tells_who_is_stuck(void **state)
 	assert_int_equal(moves_gate(t.moves, STR(JAN)), MOVES_OPEN);
 }
 
+/* His other session is back at once; it is not told to leave again until
+ * something has come of it. */
+static void test_drain_waits_for_busy_sessions(void **state)
+{
+	struct drain_status s;
+
+	(void)state;
+	configure("settle = 0  timeout = 1s");
+	take(1, JAN, "m1");
+	take(2, JAN, "m1");
+	drain_start(t.drains, STR("m1"), &(struct drain_order){ 0 });
+	while (t.n_ends < 2)
+		ev_run(t.loop, EVRUN_ONCE);
+	gone(2, JAN);
+	do {
+		ev_run(t.loop, EVRUN_ONCE);
+		assert_true(drain_find(t.drains, STR("m1"), &s));
+	} while (!s.n_stuck);
+	take(3, JAN, "m1");
+	for (int steps = 0; steps < 3; steps++)
+		ev_run(t.loop, EVRUN_ONCE);
+	assert_int_equal(t.n_ends, 2);
+	assert_int_equal(moves_gate(t.moves, STR(JAN)), MOVES_OPEN);
+	gone(1, JAN);
+	while (t.n_ends < 3)
+		ev_run(t.loop, EVRUN_ONCE);
+	gone(3, JAN);
+	while (!t.n_drained)
+		ev_run(t.loop, EVRUN_ONCE);
+	assert_int_equal(place_n(t.place), 0);
+}
+
 /* Nor when they have left on their own. */
 static void test_drain_tells_nobody_who_has_left(void **state)
 {
@@ -708,6 +741,7 @@ int main(void)
 		TEST(test_drain_keeps_to_the_rate),
 		TEST(test_drain_cuts_what_is_left_at_the_deadline),
 		TEST(test_drain_tells_who_is_stuck),
+		TEST(test_drain_waits_for_busy_sessions),
 		TEST(test_drain_tells_nobody_who_has_left),
 	};
 
