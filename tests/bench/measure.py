@@ -149,7 +149,8 @@ class Target:
         if not self.roots or not wait_port(bench.listen):
             self.stop()
             raise RuntimeError(f"{name} did not start; see {run}")
-        time.sleep(0.3)		# first-time work of its workers
+        # first-time work of its workers, and first checks of many backends
+        time.sleep(5 if "backends" in variant else 0.3)
 
     pid = property(lambda self: self.roots[0])
     aux = property(lambda self: self.roots[1:])
