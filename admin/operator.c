@@ -87,26 +87,26 @@ static double since(const struct control *c, struct str backend,
 /* False with err: it could not be kept. The time is, as long as the change has
  * a record itself. */
 static bool tell_change(struct control *c, const char *key, double *known,
-    const char *who, struct change *change, struct err *err)
+    const char *who, struct change change, struct err *err)
 {
-	bool is_usual = !keep_get(c->keep, KEEP_BACKEND, change->backend,
+	bool is_usual = !keep_get(c->keep, KEEP_BACKEND, change.backend,
 	    key).p;
 	double now = ev_now(c->loop);
 	char key_since[KEEP_WORD_MAX], why[80], text[32];
 
-	if (strcmp(change->from, change->to) == 0)
+	if (strcmp(change.from, change.to) == 0)
 		return true;
 	snprintf(key_since, sizeof key_since, "%s" SINCE, key);
-	change->after_s = now - since(c, change->backend, key_since, *known);
+	change.after_s = now - since(c, change.backend, key_since, *known);
 	snprintf(text, sizeof text, "%.3f", now);
-	if (!keep_backend(c, change->backend, key_since, is_usual ? NULL :
+	if (!keep_backend(c, change.backend, key_since, is_usual ? NULL :
 	    text, err))
 		return false;
 	*known = now;
 	snprintf(why, sizeof why, "order of %s", who);
-	change->why = why;
-	change->n_sessions = place_n_backend(c->place, change->backend);
-	change_log(change);
+	change.why = why;
+	change.n_sessions = place_n_backend(c->place, change.backend);
+	change_log(&change);
 	return true;
 }
 
@@ -135,7 +135,7 @@ bool operator_set_state(struct control *c, struct str backend,
 	if (b) {
 		change.from = backend_wish_word(backend_wish(b));
 		if (!tell_change(c, KEY_STATE, &backend_since(b)->wish, who,
-		    &change, err))
+		    change, err))
 			return false;
 		backend_set_wish(b, wish);
 	}
@@ -181,7 +181,7 @@ bool operator_set_weight(struct control *c, struct str backend, int weight,
 	if (weight < 0)
 		snprintf(to, sizeof to, "%u", backend_conf(b)->weight);
 	if (!tell_change(c, KEY_WEIGHT, &backend_since(b)->weight, who,
-	    &change, err))
+	    change, err))
 		return false;
 	backend_set_weight(b, weight);
 	decide_weigh(c->decide, b);
