@@ -175,7 +175,7 @@ static void on_backend_changed(void *owner, struct backend *b)
 {
 	struct control *c = owner;
 
-	if (backend_condition(b)->state == CONDITION_DOWN)
+	if (backend_is_down(b))
 		control_leave_backend(c, backend_name(b));
 	decide_weigh(c->decide, b);
 	decide_wake(c->decide, b);

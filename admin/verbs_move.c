@@ -185,11 +185,6 @@ static void watch(struct call *c, struct str backend)
 
 /* --- who could take the users of a backend -------------------------------------- */
 
-static bool is_down(const struct backend *b)
-{
-	return backend_condition(b)->state == CONDITION_DOWN;
-}
-
 static bool has_taker(const struct farm *farm, const struct conf_pool *pool,
     const struct backend *but)
 {
@@ -199,7 +194,7 @@ static bool has_taker(const struct farm *farm, const struct conf_pool *pool,
 		    pool->backends.v[i], &n);
 
 		for (size_t k = 0; k < n; k++)
-			if (all[k] != but && !is_down(all[k]) &&
+			if (all[k] != but && !backend_is_down(all[k]) &&
 			    backend_wish(all[k]) == BACKEND_READY &&
 			    backend_base_weight(all[k]) > 0)
 				return true;
@@ -226,7 +221,7 @@ static bool may_leave(struct call *c, struct str name)
 	const struct conf_pool *const *pools = conf_pool_all(
 	    c->control->settings, &n);
 
-	if (!b || backend_wish(b) != BACKEND_READY || is_down(b))
+	if (!b || backend_wish(b) != BACKEND_READY || backend_is_down(b))
 		return true;
 	for (size_t i = 0; i < n; i++) {
 		bool is_good = !is_member(pools[i], b) ||
@@ -417,7 +412,7 @@ static bool may_take(struct call *c, struct str backend)
 	else if (backend_wish(b) != BACKEND_READY)
 		call_fail(c, "the backend \"%.*s\" is in %s",
 		    STR_ARG(backend), backend_wish_word(backend_wish(b)));
-	else if (is_down(b))
+	else if (backend_is_down(b))
 		call_fail(c, "the backend \"%.*s\" is down: %s",
 		    STR_ARG(backend), backend_condition(b)->why);
 	else

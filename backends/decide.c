@@ -374,7 +374,7 @@ static bool may_go_on(const struct decision *dn, const struct backend *b)
 		return false;
 	if (dn->queue.promised)
 		return dn->queue.promised == b &&
-		    backend_condition(b)->state == CONDITION_DOWN;
+		    backend_is_down(b);
 	return dn->queue.backend ? dn->queue.backend == b :
 	    pool_has(dn->queue.pool, b);
 }
@@ -384,14 +384,13 @@ static bool may_go_on(const struct decision *dn, const struct backend *b)
  * to a new one. */
 void decide_wake(struct decide *d, const struct backend *b)
 {
-	bool is_down = backend_condition(b)->state == CONDITION_DOWN;
 	struct decision *all = d->queue, *dn, *next;
 
 	if (!all)
 		return;
 	d->queue = NULL;
 	DL_FOREACH_SAFE2(all, dn, next, queue_next) {
-		if (!is_down && decide_is_full(d, b))
+		if (!backend_is_down(b) && decide_is_full(d, b))
 			break;
 		DL_DELETE2(all, dn, queue_prev, queue_next);
 		DL_APPEND2(d->queue, dn, queue_prev, queue_next);

@@ -381,7 +381,7 @@ static bool is_down(const struct decision *dn, const struct backend *b)
 {
 	struct addr address;
 
-	return backend_condition(b)->state == CONDITION_DOWN ||
+	return backend_is_down(b) ||
 	    backend_address(b, 0, &address) == RESOLVE_FAILED ||
 	    (was_tried(dn, b) && (str_starts(dn->q.failure, STR("connect")) ||
 		str_starts(dn->q.failure, STR("timeout")) ||

@@ -466,6 +466,11 @@ struct condition *backend_observe(struct backend *b)
 	return &b->condition;
 }
 
+bool backend_is_down(const struct backend *b)
+{
+	return b->condition.state == CONDITION_DOWN;
+}
+
 uint64_t backend_take_token(struct backend *b, uint64_t most_ms)
 {
 	return bucket_take(&b->logins, most_ms, clock_now());

@@ -109,6 +109,9 @@ const struct condition_rules *backend_rules(const struct backend *b);
 const struct condition *backend_condition(const struct backend *b);
 struct condition *backend_observe(struct backend *b);
 
+/* Nobody can log in there, as far as is known. */
+bool backend_is_down(const struct backend *b);
+
 /* A login is to go there, and can wait most_ms: 0, or in how many ms it may
  * (bucket.h). */
 uint64_t backend_take_token(struct backend *b, uint64_t most_ms);
