@@ -40,24 +40,12 @@ bool buf_puts(struct buf *b, const char *text);
 bool buf_printf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Room for n more bytes behind the content, or NULL when max forbids; what
- * was written there is taken in by buf_commit(). */
-static inline char *buf_reserve(struct buf *b, size_t n);
-void buf_commit(struct buf *b, size_t n);
-
-/* Drops n bytes at the front; n <= b->len. */
-void buf_consume(struct buf *b, size_t n);
-
-/* Drops and wipes the content, keeps the memory. */
-void buf_clear(struct buf *b);
-
-/* --- within ------------------------------------------------------------------ */
-
-/* Grows it, or moves the content to the front. spare: bytes behind the n that
- * need not be within max. */
+/* For buf_reserve(): grows it, or moves the content to the front. spare: bytes
+ * behind the n that need not be within max. */
 char *buf_make_room(struct buf *b, size_t n, size_t spare);
 
-/* Mostly the room is there. */
+/* Room for n more bytes behind the content, or NULL when max forbids; what
+ * was written there is taken in by buf_commit(). Mostly there is room. */
 static inline char *buf_reserve(struct buf *b, size_t n)
 {
 	size_t room = b->cap - b->off - b->len;
@@ -66,4 +54,12 @@ static inline char *buf_reserve(struct buf *b, size_t n)
 		return b->data + b->off + b->len;
 	return buf_make_room(b, n, 0);
 }
+
+void buf_commit(struct buf *b, size_t n);
+
+/* Drops n bytes at the front; n <= b->len. */
+void buf_consume(struct buf *b, size_t n);
+
+/* Drops and wipes the content, keeps the memory. */
+void buf_clear(struct buf *b);
 #endif
