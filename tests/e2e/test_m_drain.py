@@ -133,17 +133,24 @@ echo "$(date +%s.%N) done" >>{called}
 """
 
 
-def test_a_move_with_its_hook(weir, conf, farm, tmp):
-    """Three clients of a user, one of them in the middle of a command: the
-    hook has ended before the first of them is let in again."""
+def moving(weir, conf, farm, tmp, settle="500ms"):
+    """A proxy that keeps its moves, and what its hook was called with."""
     hook, called = tmp / "hook", tmp / "called"
     called.touch()
     called.chmod(0o666)
     hook.write_text(HOOK.format(called=called))
     hook.chmod(0o755)
     w = weir(conf(*(backend(name, farm[name].plain) for name in SERVERS),
-                  admin="socket = admin.sock",
-                  more=f'moves {{ settle = 200ms  hook = "{hook}" }}'))
+                  pool="queue_timeout = 1m",
+                  admin="socket = admin.sock\n  state_file = state/state",
+                  more=f'moves {{ settle = {settle}  hook = "{hook}" }}'))
+    return w, called
+
+
+def test_a_move_with_its_hook(weir, conf, farm, tmp):
+    """Three clients of a user, one of them in the middle of a command: the
+    hook has ended before the first of them is let in again."""
+    w, called = moving(weir, conf, farm, tmp, settle="200ms")
     user, = farm.take(1)
     farm.deliver(user, b"one", b"two")
     ask(w, "move", user, "d1")
@@ -196,20 +203,6 @@ def test_a_held_mailbox_is_left_alone(w, farm):
 
 def when(line):
     return float(line.split()[0])
-
-
-def moving(weir, conf, farm, tmp, settle="500ms"):
-    """A proxy that keeps its moves, and what its hook was called with."""
-    hook, called = tmp / "hook", tmp / "called"
-    called.touch()
-    called.chmod(0o666)
-    hook.write_text(HOOK.format(called=called))
-    hook.chmod(0o755)
-    w = weir(conf(*(backend(name, farm[name].plain) for name in SERVERS),
-                  pool="queue_timeout = 1m",
-                  admin="socket = admin.sock\n  state_file = state/state",
-                  more=f'moves {{ settle = {settle}  hook = "{hook}" }}'))
-    return w, called
 
 
 def gap(farm, user, old, new):

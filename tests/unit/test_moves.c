@@ -661,12 +661,20 @@ static void test_drain_tells_who_is_stuck(void **state)
 	assert_int_equal(moves_gate(t.moves, STR(JAN)), MOVES_OPEN);
 }
 
+static void run_until_stuck(unsigned users)
+{
+	struct drain_status s;
+
+	do {
+		ev_run(t.loop, EVRUN_ONCE);
+		assert_true(drain_find(t.drains, STR("m1"), &s));
+	} while (s.n_stuck < users);
+}
+
 /* His other session is back at once; it is not told to leave again until
  * something has come of it. */
 static void test_drain_waits_for_busy_sessions(void **state)
 {
-	struct drain_status s;
-
 	(void)state;
 	configure("settle = 0  timeout = 1s");
 	take(1, JAN, "m1");
@@ -675,10 +683,7 @@ static void test_drain_waits_for_busy_sessions(void **state)
 	while (t.n_ends < 2)
 		ev_run(t.loop, EVRUN_ONCE);
 	gone(2, JAN);
-	do {
-		ev_run(t.loop, EVRUN_ONCE);
-		assert_true(drain_find(t.drains, STR("m1"), &s));
-	} while (!s.n_stuck);
+	run_until_stuck(1);
 	take(3, JAN, "m1");
 	for (int steps = 0; steps < 3; steps++)
 		ev_run(t.loop, EVRUN_ONCE);
@@ -704,10 +709,7 @@ static void test_drain_tells_nobody_who_has_left(void **state)
 	take(2, JAN, "m1");
 	take(3, "eva@example.org", "m1");
 	drain_start(t.drains, STR("m1"), &(struct drain_order){ 0 });
-	do {
-		ev_run(t.loop, EVRUN_ONCE);
-		assert_true(drain_find(t.drains, STR("m1"), &s));
-	} while (s.n_stuck < 2);
+	run_until_stuck(2);
 	gone(3, "eva@example.org");
 	assert_true(drain_find(t.drains, STR("m1"), &s));
 	assert_string_equal(s.why, JAN ": 2 sessions are busy");
