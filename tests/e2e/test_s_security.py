@@ -18,6 +18,7 @@ from fake.peer import Peer
 from harness.conf import backend
 from harness.dovecot import token
 from harness.imap import Imap, b64, plain
+from harness.procs import wait_until
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_scram_is_relayed(weir, conf, mail, user, mechanism, initial):
     w = weir(conf(backend("d1", mail.d1.plain, "client_info = id"),
                   auth="mechanisms = { PLAIN, SCRAM-SHA-1, SCRAM-SHA-256 }"))
     with Imap(w.imaps, tls=True) as c:
-        assert f"AUTH={mechanism}" in c.capability()
+        wait_until(lambda: f"AUTH={mechanism}" in c.capability(), mechanism)
         reply = scram(c, user, "wrong", mechanism, initial)
         assert reply.startswith("NO [AUTHENTICATIONFAILED]"), reply
         reply = scram(c, user, "secret", mechanism, initial)
